@@ -1,1 +1,4 @@
-//! rprov
+//! Turns a fresh Linux machine into a working Docker host, and back: the rooms of the house, top down.
+
+pub mod error;
+pub mod host;

@@ -1,0 +1,179 @@
+//! The seam to the machine: `Look` reads, `Touch` also changes; nothing else in the house does either.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a path is, without following a last link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    pub kind: Kind,
+    /// Permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Directory,
+    Link,
+    Other,
+}
+
+/// What a finished command left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    pub fn ok(&self) -> bool {
+        self.code == 0
+    }
+}
+
+/// The closed list of read-only questions that a host's own programs are asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Question {
+    /// `getent DATABASE KEY`: users, groups, host names as this host sees them.
+    Getent { database: &'static str, key: String },
+    /// `id -nG USER`: the groups of a user, by NSS.
+    GroupsOf { user: String },
+    /// `dpkg --print-architecture`.
+    DpkgArchitecture,
+    /// `dpkg-query -W` of these packages: name, status, version, a line each.
+    DpkgQuery { names: Vec<String> },
+    /// What apt would do, on a state of its own in a temporary directory.
+    Apt(AptQuestion),
+    /// `systemctl show UNIT`, the named properties only.
+    UnitShow { unit: String },
+    /// `journalctl -u UNIT` since the last start, errors and last lines, without a pager.
+    Journal { unit: String },
+    /// `dockerd --validate --config-file FILE` with the flags of the unit.
+    DockerdValidate { config: Vec<u8>, flags: Vec<String> },
+    /// `dockerd --version`.
+    DockerdVersion,
+    /// `systemd-detect-virt`.
+    DetectVirt,
+    /// `uname -r`.
+    KernelRelease,
+}
+
+/// A question to apt, asked with lists, cache and logs of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AptQuestion {
+    /// The arguments behind the options: `-s install docker-ce=…`, `indextargets`, …
+    pub arguments: Vec<String>,
+    /// `apt-get` or `apt-cache`.
+    pub program: &'static str,
+    /// A source and its verified lists, laid beside the host's.
+    pub beside: Option<AptSourceBeside>,
+    /// Source files of the host that are left out, because the plan removes them.
+    pub without: Vec<PathBuf>,
+}
+
+/// A deb822 source, its key, and the lists as apt stores them (file name and bytes).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AptSourceBeside {
+    pub source: String,
+    pub key: Vec<u8>,
+    pub lists: Vec<(String, Vec<u8>)>,
+}
+
+/// Reads the host. Whoever holds only this can change nothing.
+pub trait Look {
+    /// The bytes of a file; absent is `None`. Follows links.
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>>;
+    /// What is at the path itself; absent is `None`.
+    fn stat(&self, path: &Path) -> Result<Option<Stat>>;
+    /// Where a link points; not a link is `None`.
+    fn link(&self, path: &Path) -> Result<Option<PathBuf>>;
+    /// The names in a directory, sorted; an absent directory has none.
+    fn list(&self, path: &Path) -> Result<Vec<String>>;
+    /// Asks one of the host's own programs.
+    fn query(&self, question: &Question) -> Result<Output>;
+    /// Fetches a URL, with retries, at most `limit` bytes. The same URL is fetched once a run.
+    fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>>;
+    /// Fetches again what was fetched before: its bytes were not what was signed.
+    fn fetch_again(&self, url: &str, limit: u64) -> Result<Vec<u8>>;
+    /// Seconds since the epoch, by this host's clock.
+    fn now(&self) -> i64;
+    /// The bytes as text.
+    fn read_text(&self, path: &Path) -> Result<Option<String>> {
+        let Some(bytes) = self.read(path)? else { return Ok(None) };
+        String::from_utf8(bytes).map(Some).map_err(|_| {
+            Error::failed(format!("cannot read `{}`", path.display())).because("it is not UTF-8")
+        })
+    }
+    fn exists(&self, path: &Path) -> Result<bool> {
+        Ok(self.stat(path)?.is_some())
+    }
+}
+
+/// A command that changes something: an argument list, never a shell string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    pub argv: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub timeout: Duration,
+}
+
+impl Command {
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Command {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: Vec::new(),
+            timeout: Duration::from_secs(120),
+        }
+    }
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+/// Owner and mode of a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+impl Owner {
+    /// root's, readable by all.
+    pub const ROOT_0644: Owner = Owner { uid: 0, gid: 0, mode: 0o644 };
+    pub const ROOT_0755: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
+}
+
+/// Changes the host. Carries the deadline for waiting and the sink for events.
+pub trait Touch: Look {
+    /// Writes a file whole: a temporary beside it, synced, renamed.
+    fn write(&self, path: &Path, bytes: &[u8], owner: Owner) -> Result<()>;
+    /// Makes one directory; its parent is there.
+    fn make_directory(&self, path: &Path, owner: Owner) -> Result<()>;
+    /// Removes a file, a link or an empty directory; absent is fine.
+    fn remove(&self, path: &Path) -> Result<()>;
+    /// Removes a path and everything below it, without following links.
+    fn remove_all(&self, path: &Path) -> Result<()>;
+    /// Runs a command to its end; a status other than 0 is the caller's to judge.
+    fn run(&self, command: &Command) -> Result<Output>;
+    /// How long is left to wait for locks, clocks and the network.
+    fn left(&self) -> Duration;
+    /// Waits a moment, telling what for.
+    fn pause(&self, waiting_for: &str) -> Result<()>;
+    /// Tells a person something that is neither plan nor result.
+    fn tell(&self, text: &str);
+    /// Whether a signal asked to end after the change in hand.
+    fn interrupted(&self) -> bool;
+}
