@@ -1,5 +1,6 @@
 //! Turns a fresh Linux machine into a working Docker host, and back: the rooms of the house, top down.
 
+pub mod daemon_config;
 pub mod error;
 pub mod host;
 pub mod resources;

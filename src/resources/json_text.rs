@@ -64,7 +64,8 @@ impl Fault {
 /// (dockerd itself stops at 10000).
 ///
 /// Upstream: `getConflictFreeConfiguration` in moby's daemon/config/config.go, 23.0 to 29.x. It also takes UTF-16 with
-/// a byte order mark, which is refused here; 20.10 differs, see `daemon_config::unread_by`.
+/// a byte order mark, which is refused here; 20.10 differs, see
+/// [`crate::daemon_config::unread_by`].
 pub fn read(text: &[u8]) -> Result<Map<String, Value>, Fault> {
     let (_, body) = decode(text)?;
     if body.trim().is_empty() {
