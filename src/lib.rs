@@ -2,5 +2,7 @@
 
 pub mod daemon_config;
 pub mod error;
+pub mod facts;
 pub mod host;
+pub mod profile;
 pub mod resources;

@@ -1,5 +1,11 @@
 //! The seam to the machine: `Look` reads, `Touch` also changes; nothing else in the house does either.
 
+#[cfg(test)]
+pub mod fake;
+mod trusted;
+
+pub use trusted::trusted;
+
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

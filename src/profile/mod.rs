@@ -1,0 +1,17 @@
+//! What one distribution needs, as data: the form, the library of profiles, and what the administrator wants of it.
+
+mod config;
+mod document;
+mod form;
+mod library;
+mod settings;
+
+pub use config::{Config, Gpu, Key, Source, SourceName, wait};
+pub use form::{
+    Apt, Condition, Conflicts, Fingerprint, Json, KeyPin, Matches, Packages, Profile, Repository, Traces,
+    Units,
+};
+pub use library::{Library, Listed, Origin, choose};
+pub use settings::{AptSource, Daemon, Flags, Settings, Trust};
+
+// The order of the steps goes here, as the one list that gives it: a constant of functions from settings to a step.
