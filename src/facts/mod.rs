@@ -10,7 +10,7 @@ pub use os_release::Distribution;
 pub use security::{AppArmor, SeLinux};
 pub use virt::{Cgroup, Virtualisation};
 
-use crate::error::{OrFail, Result};
+use crate::error::Result;
 use crate::host::{Look, Question};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -50,20 +50,20 @@ pub enum Clock {
 
 /// Looks at the host.
 pub fn gather(host: &dyn Look) -> Result<Facts> {
-    let kernel = trimmed(host, "/proc/sys/kernel/osrelease")?;
+    let kernel = trimmed(host, "/proc/sys/kernel/osrelease");
     Ok(Facts {
-        distribution: os_release::distribution(host)?,
+        distribution: os_release::distribution(host),
         architecture: architecture(host)?,
-        init: init::init(host)?,
-        first_process: trimmed(host, "/proc/1/comm")?,
-        virtualisation: virt::virtualisation(host, &kernel)?,
-        cgroup: virt::cgroup(host)?,
-        apparmor: security::apparmor(host)?,
-        selinux: security::selinux(host)?,
-        root: root(host)?,
-        snap_docker: any_exists(host, &["/snap/bin/docker", "/var/snap/docker"])?,
-        certificates: any_exists(host, CERTIFICATES)?,
-        clock: clock(host)?,
+        init: init::init(host),
+        first_process: trimmed(host, "/proc/1/comm"),
+        virtualisation: virt::virtualisation(host, &kernel),
+        cgroup: virt::cgroup(host),
+        apparmor: security::apparmor(host),
+        selinux: security::selinux(host),
+        root: root(host),
+        snap_docker: any_exists(host, &["/snap/bin/docker", "/var/snap/docker"]),
+        certificates: any_exists(host, CERTIFICATES),
+        clock: clock(host),
         kernel,
     })
 }
@@ -74,7 +74,7 @@ const CERTIFICATES: &[&str] =
 
 /// dpkg's own word where there is dpkg: a 32-bit userland may run on a 64-bit kernel.
 fn architecture(host: &dyn Look) -> Result<String> {
-    if any_exists(host, &["/usr/bin/dpkg"])? {
+    if any_exists(host, &["/usr/bin/dpkg"]) {
         let answer = host.query(&Question::DpkgArchitecture)?;
         if answer.ok() && !answer.stdout.trim().is_empty() {
             return Ok(answer.stdout.trim().to_owned());
@@ -96,9 +96,9 @@ fn dpkg_word(rust: &str) -> &str {
 }
 
 /// By `/proc/self/status`; a host without `/proc` is asked by the system call.
-fn root(host: &dyn Look) -> Result<bool> {
-    let status = text(host, "/proc/self/status")?;
-    Ok(effective_uid(&status).unwrap_or_else(|| rustix::process::geteuid().as_raw()) == 0)
+fn root(host: &dyn Look) -> bool {
+    let status = text(host, "/proc/self/status");
+    effective_uid(&status).unwrap_or_else(|| rustix::process::geteuid().as_raw()) == 0
 }
 
 /// The second number of `Uid:` in `/proc/PID/status`.
@@ -107,28 +107,25 @@ fn effective_uid(status: &str) -> Option<u32> {
 }
 
 /// systemd-timesyncd leaves a mark; chrony and ntpd leave none that can be read without asking them.
-fn clock(host: &dyn Look) -> Result<Clock> {
-    let marked = any_exists(host, &["/run/systemd/timesync/synchronized"])?;
-    Ok(if marked { Clock::Synchronised } else { Clock::Unknown })
+fn clock(host: &dyn Look) -> Clock {
+    let marked = any_exists(host, &["/run/systemd/timesync/synchronized"]);
+    if marked { Clock::Synchronised } else { Clock::Unknown }
 }
 
-fn any_exists(host: &dyn Look, paths: &[&str]) -> Result<bool> {
-    for path in paths {
-        if host.exists(Path::new(path))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Whether any of these is there, as far as this user can see.
+fn any_exists(host: &dyn Look, paths: &[&str]) -> bool {
+    paths.iter().any(|path| host.exists(Path::new(path)).unwrap_or(false))
 }
 
-/// A file's text; absent is empty, bytes that are not UTF-8 are replaced: a fact is never worth an error.
-fn text(host: &dyn Look, path: &str) -> Result<String> {
-    let bytes = host.read(Path::new(path)).or_fail(|| format!("cannot read `{path}`"))?;
-    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+/// A file's text. What is absent, or hidden from this user, or refuses to be read as some files of the kernel do,
+/// is empty: each fact has a word for what it cannot see.
+fn text(host: &dyn Look, path: &str) -> String {
+    let bytes = host.read(Path::new(path)).ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn trimmed(host: &dyn Look, path: &str) -> Result<String> {
-    Ok(text(host, path)?.trim().to_owned())
+fn trimmed(host: &dyn Look, path: &str) -> String {
+    text(host, path).trim().to_owned()
 }
 
 #[cfg(test)]

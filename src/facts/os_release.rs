@@ -1,7 +1,6 @@
 //! Which distribution this is, by `os-release`.
 
 use super::text;
-use crate::error::Result;
 use crate::host::Look;
 use os_release::OsRelease;
 use serde::{Deserialize, Serialize};
@@ -29,10 +28,10 @@ pub struct Distribution {
 }
 
 /// `/etc/os-release`, or the vendor's own where that is absent.
-pub(super) fn distribution(host: &dyn Look) -> Result<Distribution> {
-    let own = text(host, "/etc/os-release")?;
-    let found = if own.is_empty() { text(host, "/usr/lib/os-release")? } else { own };
-    Ok(parse(&found))
+pub(super) fn distribution(host: &dyn Look) -> Distribution {
+    let own = text(host, "/etc/os-release");
+    let found = if own.is_empty() { text(host, "/usr/lib/os-release") } else { own };
+    parse(&found)
 }
 
 /// Reads the text of an `os-release`.

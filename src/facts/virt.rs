@@ -1,7 +1,6 @@
 //! What this host runs in: metal, a virtual machine, a container or WSL; and how it counts resources.
 
 use super::{any_exists, trimmed};
-use crate::error::Result;
 use crate::host::Look;
 use serde::{Deserialize, Serialize};
 
@@ -27,14 +26,14 @@ pub enum Cgroup {
     None,
 }
 
-pub(super) fn virtualisation(host: &dyn Look, kernel: &str) -> Result<Virtualisation> {
+pub(super) fn virtualisation(host: &dyn Look, kernel: &str) -> Virtualisation {
     if let Some(wsl) = wsl(kernel) {
-        return Ok(wsl);
+        return wsl;
     }
-    if let Some(kind) = container(host)? {
-        return Ok(Virtualisation::Container(kind));
+    if let Some(kind) = container(host) {
+        return Virtualisation::Container(kind);
     }
-    Ok(machine(host)?.map_or(Virtualisation::None, |kind| Virtualisation::Vm(kind.to_owned())))
+    machine(host).map_or(Virtualisation::None, |kind| Virtualisation::Vm(kind.to_owned()))
 }
 
 /// Microsoft's kernels tell themselves apart by a capital.
@@ -49,36 +48,36 @@ fn wsl(kernel: &str) -> Option<Virtualisation> {
 }
 
 /// By the mark that systemd leaves for everyone, or, without systemd, by those of the engines.
-fn container(host: &dyn Look) -> Result<Option<String>> {
-    let marked = trimmed(host, "/run/systemd/container")?;
+fn container(host: &dyn Look) -> Option<String> {
+    let marked = trimmed(host, "/run/systemd/container");
     if !marked.is_empty() {
-        return Ok(Some(marked));
+        return Some(marked);
     }
     for (mark, kind) in [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")] {
-        if any_exists(host, &[mark])? {
-            return Ok(Some(kind.to_owned()));
+        if any_exists(host, &[mark]) {
+            return Some(kind.to_owned());
         }
     }
-    let openvz = any_exists(host, &["/proc/vz"])? && !any_exists(host, &["/proc/bc"])?;
-    Ok(openvz.then(|| "openvz".to_owned()))
+    let openvz = any_exists(host, &["/proc/vz"]) && !any_exists(host, &["/proc/bc"]);
+    openvz.then(|| "openvz".to_owned())
 }
 
 /// By what the firmware says of itself; machines without DMI have a device tree or Xen's own file.
-fn machine(host: &dyn Look) -> Result<Option<&'static str>> {
+fn machine(host: &dyn Look) -> Option<&'static str> {
     // Amazon's firmware names its maker on bare metal too.
-    if trimmed(host, "/sys/class/dmi/id/product_name")?.ends_with(".metal") {
-        return Ok(None);
+    if trimmed(host, "/sys/class/dmi/id/product_name").ends_with(".metal") {
+        return None;
     }
     for field in ["product_name", "sys_vendor", "board_vendor", "bios_vendor"] {
-        let value = trimmed(host, &format!("/sys/class/dmi/id/{field}"))?;
+        let value = trimmed(host, &format!("/sys/class/dmi/id/{field}"));
         if let Some(kind) = machine_by_firmware(&value) {
-            return Ok(Some(kind));
+            return Some(kind);
         }
     }
-    if trimmed(host, "/proc/device-tree/hypervisor/compatible")?.trim_end_matches('\0') == "linux,kvm" {
-        return Ok(Some("kvm"));
+    if trimmed(host, "/proc/device-tree/hypervisor/compatible").trim_end_matches('\0') == "linux,kvm" {
+        return Some("kvm");
     }
-    Ok((trimmed(host, "/sys/hypervisor/type")? == "xen").then_some("xen"))
+    (trimmed(host, "/sys/hypervisor/type") == "xen").then_some("xen")
 }
 
 /// The table of systemd-detect-virt, and `Virtual Machine`, the product name of Hyper-V.
@@ -105,18 +104,18 @@ fn machine_by_firmware(value: &str) -> Option<&'static str> {
     TABLE.iter().find(|(start, _)| value.starts_with(start)).map(|(_, kind)| *kind)
 }
 
-pub(super) fn cgroup(host: &dyn Look) -> Result<Cgroup> {
+pub(super) fn cgroup(host: &dyn Look) -> Cgroup {
     let table: [(&[&str], Cgroup); 3] = [
         (&["/sys/fs/cgroup/cgroup.controllers"], Cgroup::V2),
         (&["/sys/fs/cgroup/unified"], Cgroup::Hybrid),
         (&["/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/systemd"], Cgroup::V1),
     ];
     for (marks, kind) in table {
-        if any_exists(host, marks)? {
-            return Ok(kind);
+        if any_exists(host, marks) {
+            return kind;
         }
     }
-    Ok(Cgroup::None)
+    Cgroup::None
 }
 
 #[cfg(test)]
@@ -150,7 +149,7 @@ mod tests {
             (FakeHost::new().file("/sys/hypervisor/type", "xen\n"), "", vm("xen")),
         ];
         for (host, kernel, expected) in cases {
-            assert_eq!(virtualisation(&host, kernel).expect("looks"), expected);
+            assert_eq!(virtualisation(&host, kernel), expected);
         }
     }
 
@@ -166,7 +165,7 @@ mod tests {
             (FakeHost::new(), Cgroup::None),
         ];
         for (host, expected) in cases {
-            assert_eq!(cgroup(&host).expect("looks"), expected);
+            assert_eq!(cgroup(&host), expected);
         }
     }
 }

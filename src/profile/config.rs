@@ -153,3 +153,100 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Str
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+    use crate::host::fake::FakeHost;
+
+    const KEY: &str = "/etc/rprov/keys/mirror.asc";
+    const WHOLE: &str = r#"
+users = ["alice"]
+version = "29"
+gpu = "auto"
+wait = "1h 30m"
+channel = "test"
+with = ["rootless-extras"]
+
+[source.docker]
+url = "https://mirror.example/docker-ce/"
+key = "/etc/rprov/keys/mirror.asc"
+
+[daemon]
+log-driver = "local"
+"#;
+
+    fn host(text: &str) -> FakeHost {
+        FakeHost::new().file(DEFAULT, text).file(KEY, "certificate")
+    }
+
+    #[test]
+    fn every_field_is_read_and_every_field_may_be_left_out() {
+        let config = Config::load(&host(WHOLE), None, None).expect("reads");
+        let key = Key { file: PathBuf::from(KEY), bytes: b"certificate".to_vec() };
+        let source = Source { url: Some("https://mirror.example/docker-ce".to_owned()), key: Some(key) };
+        let expected = Config {
+            users: vec!["alice".to_owned()],
+            version: Some("29".to_owned()),
+            channel: Some("test".to_owned()),
+            gpu: Some(Gpu::Auto),
+            with: vec!["rootless-extras".to_owned()],
+            wait: Some(Duration::from_secs(90 * 60)),
+            source: BTreeMap::from([(SourceName::Docker, source)]),
+            daemon: Json(serde_json::Map::from_iter([("log-driver".to_owned(), "local".into())])),
+        };
+        assert_eq!(config, expected);
+        for host in [host(""), FakeHost::new()] {
+            assert_eq!(Config::load(&host, None, None).expect("reads"), Config::default());
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_file_line_and_what_was_expected() {
+        let cases = [
+            ("user = []", "1:1", "unknown field `user`, expected `users`"),
+            ("\nversion = 29", "2:11", "expected a string"),
+            ("gpu = \"yes\"", "1:7", "expected one of `on`, `auto`, `toolkit`, `off`"),
+            ("wait = \"soon\"", "1:8", "expected a duration such as `90s` or `10m`, found `soon`"),
+            ("wait = \"-5m\"", "1:8", "expected a duration"),
+            ("[source.dokcer]\n", "1:9", "unknown variant `dokcer`, expected `docker`"),
+            ("[source.docker]\nurl = \"mirror/x\"", "2:7", "expected an address"),
+            ("[source.docker]\nurl = \"https://a/b\\nSigned-By: x\"", "2:7", "expected an address"),
+            ("[source.docker]\nkey = \"mirror.asc\"", "2:7", "expected an absolute path"),
+            ("[daemon]\nsince = 2024-01-01", "1:1", "JSON has no dates"),
+            ("users = [", "1:10", ""),
+        ];
+        for (text, place, reason) in cases {
+            let error = Config::load(&host(text), None, None).expect_err(text);
+            assert_eq!(error.exit, Exit::Usage);
+            assert_eq!(error.what(), format!("cannot use `{DEFAULT}:{place}`"), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_others_could_write_is_refused_unless_the_caller_names_it() {
+        let cases = [host(WHOLE).owned(DEFAULT, 0, 0o666), host(WHOLE).owned(KEY, 1000, 0o600)];
+        for host in cases {
+            for environment in [None, Some(Path::new(DEFAULT))] {
+                let error = Config::load(&host, None, environment).expect_err("is not root's alone");
+                assert_eq!(error.exit, Exit::Refused);
+            }
+            assert!(Config::load(&host, Some(Path::new(DEFAULT)), None).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_named_has_to_be_there() {
+        let gone = Path::new("/root/gone.toml");
+        for (named, environment) in [(Some(gone), None), (None, Some(gone))] {
+            let error = Config::load(&host(""), named, environment).expect_err("is not there");
+            assert_eq!(error.exit, Exit::Usage);
+            assert!(error.to_string().contains("`/root/gone.toml`: there is no such file"), "{error}");
+        }
+        let error = Config::load(&host(WHOLE).without(KEY), None, None).expect_err("the key is not there");
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.to_string().contains(KEY), "{error}");
+    }
+}

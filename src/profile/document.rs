@@ -43,6 +43,7 @@ impl Document {
         lay(table.get_mut(), over.into_inner());
         let merged = Spanned::new(shift..shifted.len(), table.into_inner());
         T::deserialize(Deserializer::from(merged)).map_err(|e| match e.span() {
+            Some(span) if span.start < shift && lacks(&e) => wrong(&self.file, lacking(&e)),
             Some(span) if span.start < shift => base.mistake(&e, Some(span)),
             span => self.mistake(&e, span.map(|s| s.start - shift..s.end - shift)),
         })
@@ -93,6 +94,16 @@ impl Document {
 
 fn wrong(place: &str, reason: impl Display) -> Error {
     Error::usage(format!("cannot use `{place}`")).because(reason)
+}
+
+/// Something is not there: a file that others are laid over is not to blame for that.
+fn lacks(error: &toml::de::Error) -> bool {
+    error.message().starts_with("missing field")
+}
+
+/// What is not there, and in which table; the table's name is only in what is displayed.
+fn lacking(error: &toml::de::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Lays a table over another.
@@ -204,6 +215,7 @@ mod tests {
             (good, "numbers = [\n", "own.toml:1:12"),
             ("= 1", "", "base.toml:1:1"),
             ("title = \"base\"", "\n", "own.toml:1:1"),
+            ("title = \"base\"\nnumbers = []\n[inner]\nflag = true", "\n", "own.toml"),
         ];
         for (base, own, place) in cases {
             let base = Document::new("base.toml", base);

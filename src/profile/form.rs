@@ -3,6 +3,7 @@
 use super::config::SourceName;
 use crate::facts::{Distribution, Facts};
 use jiff::civil::Date;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,7 @@ pub struct Profile {
     #[serde(default, skip_serializing)]
     pub extends: Option<String>,
     /// The last day of the distribution's own free security support.
+    #[serde(deserialize_with = "date")]
     pub end_of_life: Date,
     /// The group that may use the engine's socket.
     pub group: String,
@@ -90,9 +92,23 @@ impl Matches {
 
 /// Where the engine's packages come from; a kind for each package manager.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", try_from = "RepositoryForm")]
 pub enum Repository {
     Apt(Apt),
+}
+
+/// As it is written: a table of one kind. (Read as an enum, a misspelt kind would be told as a wrong number of keys.)
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepositoryForm {
+    apt: Option<Apt>,
+}
+
+impl TryFrom<RepositoryForm> for Repository {
+    type Error = &'static str;
+    fn try_from(form: RepositoryForm) -> Result<Self, Self::Error> {
+        form.apt.map(Repository::Apt).ok_or("expected `[repository.apt]`")
+    }
 }
 
 /// A source of packages for apt.
@@ -265,6 +281,12 @@ fn json(value: toml::Value) -> Result<serde_json::Value, String> {
             return Err(format!("JSON has no dates, expected a string: \"{date}\""));
         }
     })
+}
+
+fn date<'de, D: Deserializer<'de>>(from: D) -> Result<Date, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse()
+        .map_err(|_| D::Error::custom(format!("expected a date such as \"2029-05-31\", found \"{text}\"")))
 }
 
 /// A path from `/` on: a relative one would depend on where somebody stands.

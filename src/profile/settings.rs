@@ -164,3 +164,115 @@ fn known<'k>(what: &str, name: &str, names: impl Iterator<Item = &'k String> + C
         None => error,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+    use crate::facts::gather;
+    use crate::host::fake::FakeHost;
+    use crate::profile::{Source, SourceName};
+    use std::path::Path;
+
+    fn merge(flags: Flags, config: Config) -> Result<Settings> {
+        let library = Library::shipped().expect("is right");
+        let profile = library.get("ubuntu-24.04").expect("is there").profile.clone();
+        Settings::merge(flags, config, profile, &library)
+    }
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn where_nobody_says_anything_the_profile_decides() {
+        let settings = merge(Flags::default(), Config::default()).expect("merges");
+        assert_eq!((settings.gpu, settings.wait), (Gpu::Off, Duration::from_secs(600)));
+        assert_eq!(settings.source.uri, "https://download.docker.com/linux/ubuntu");
+        assert_eq!(settings.source.channel, "stable");
+        assert_eq!(settings.source.key_file, Path::new("/etc/apt/keyrings/docker.asc"));
+        assert!(matches!(settings.source.trust, Trust::Pinned { .. }));
+        assert!(settings.daemon.asked.is_empty());
+        assert_eq!(settings.daemon.defaults["log-driver"], "json-file");
+    }
+
+    #[test]
+    fn flags_win_over_the_configuration() {
+        let config = Config {
+            users: names(&["alice", "bob"]),
+            version: Some("28".to_owned()),
+            channel: Some("stable".to_owned()),
+            gpu: Some(Gpu::Auto),
+            wait: Some(Duration::from_secs(1)),
+            ..Config::default()
+        };
+        let below = merge(Flags::default(), config.clone()).expect("merges");
+        assert_eq!((below.users, below.gpu), (names(&["alice", "bob"]), Gpu::Auto));
+        assert_eq!((below.version.as_deref(), below.wait), (Some("28"), Duration::from_secs(1)));
+        let flags = Flags {
+            users: names(&["carol"]),
+            version: Some("29".to_owned()),
+            channel: Some("test".to_owned()),
+            gpu: Some(Gpu::Off),
+            wait: Some(Duration::from_secs(2)),
+            ..Flags::default()
+        };
+        let above = merge(flags, config).expect("merges");
+        assert_eq!((above.users, above.gpu), (names(&["carol"]), Gpu::Off));
+        assert_eq!((above.version.as_deref(), above.wait), (Some("29"), Duration::from_secs(2)));
+        assert_eq!(above.source.channel, "test");
+    }
+
+    #[test]
+    fn a_mirror_replaces_the_root_and_its_key_the_pin() {
+        let with = |key: Option<&str>| {
+            let key = key.map(|bytes| Key { file: PathBuf::from("/k"), bytes: bytes.as_bytes().to_vec() });
+            let source = Source { url: Some("https://mirror.example/ce".to_owned()), key };
+            let config = Config { source: [(SourceName::Docker, source)].into(), ..Config::default() };
+            merge(Flags::default(), config).expect("merges").source
+        };
+        let plain = with(None);
+        assert_eq!(plain.uri, "https://mirror.example/ce/linux/ubuntu");
+        assert_eq!(plain.original, "https://download.docker.com/linux/ubuntu");
+        assert!(matches!(plain.trust, Trust::Pinned { .. }));
+        for (key, file) in
+            [("-----BEGIN PGP", "/etc/apt/keyrings/docker.asc"), ("\u{99}", "/etc/apt/keyrings/docker.gpg")]
+        {
+            let own = with(Some(key));
+            assert_eq!(own.trust.bytes(), key.as_bytes());
+            assert_eq!(own.key_file, Path::new(file));
+        }
+    }
+
+    #[test]
+    fn packages_are_the_engines_and_what_is_asked_for_and_what_the_host_lacks() {
+        let bare = FakeHost::new().file("/sys/module/apparmor/parameters/enabled", "Y");
+        let whole = FakeHost::new().file("/etc/ssl/certs/ca-certificates.crt", "");
+        let engine =
+            ["docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin"];
+        let cases = [
+            (&whole, vec![], vec![]),
+            (&whole, vec!["rootless-extras"], vec!["docker-ce-rootless-extras"]),
+            (&bare, vec![], vec!["apparmor", "ca-certificates"]),
+        ];
+        for (host, with, more) in cases {
+            let flags = Flags { with: names(&with), ..Flags::default() };
+            let settings = merge(flags, Config::default()).expect("merges");
+            let facts = gather(host).expect("gathers");
+            assert_eq!(settings.packages(&facts), names(&[&engine[..], &more[..]].concat()));
+        }
+    }
+
+    #[test]
+    fn names_that_the_profile_does_not_know_are_refused_with_the_nearest() {
+        let with = Flags { with: names(&["rootles-extras"]), ..Flags::default() };
+        let channel = Flags { channel: Some("tset".to_owned()), ..Flags::default() };
+        for (flags, meant) in
+            [(with, "did you mean `rootless-extras`?"), (channel, "expected one of `stable`, `test`")]
+        {
+            let error = merge(flags, Config::default()).expect_err(meant);
+            assert_eq!(error.exit, Exit::Usage);
+            assert!(error.to_string().contains(meant), "{error}");
+        }
+    }
+}
