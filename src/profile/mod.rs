@@ -6,12 +6,12 @@ mod form;
 mod library;
 mod settings;
 
-pub use config::{Config, Gpu, Key, Source, SourceName, wait};
+pub use config::{Config, DEFAULT as CONFIG, Gpu, Key, Source, SourceName, wait};
 pub use form::{
     Apt, Condition, Conflicts, Fingerprint, Json, KeyPin, Matches, Packages, Profile, Repository, Traces,
     Units,
 };
-pub use library::{Library, Listed, Origin, choose};
+pub use library::{Library, Listed, Origin, SITE, choose};
 pub use settings::{AptSource, Daemon, Flags, Settings, Trust};
 
 // The order of the steps goes here, as the one list that gives it: a constant of functions from settings to a step.
