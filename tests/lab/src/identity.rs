@@ -1,0 +1,232 @@
+//! The identities that are laid on a copy of a base: what makes a Debian userland another distribution to who asks.
+
+use crate::base::Base;
+use crate::keys::{Key, Keys};
+use crate::sh;
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::Path;
+
+/// Who a host says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    Ubuntu2204,
+    Ubuntu2404,
+    Ubuntu2604,
+    Debian11,
+    Debian12,
+    Debian13,
+    /// A distribution that nobody supports.
+    Void,
+}
+
+/// How the distribution writes its sources.
+#[derive(Clone, Copy, PartialEq)]
+enum Style {
+    OneLine,
+    Deb822,
+}
+
+impl Identity {
+    pub const ALL: [Identity; 7] = [
+        Identity::Ubuntu2204,
+        Identity::Ubuntu2404,
+        Identity::Ubuntu2604,
+        Identity::Debian11,
+        Identity::Debian12,
+        Identity::Debian13,
+        Identity::Void,
+    ];
+
+    /// All that Docker builds for.
+    pub const SUPPORTED: [Identity; 6] = [
+        Identity::Ubuntu2204,
+        Identity::Ubuntu2404,
+        Identity::Ubuntu2604,
+        Identity::Debian11,
+        Identity::Debian12,
+        Identity::Debian13,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Identity::Ubuntu2204 => "ubuntu-22.04",
+            Identity::Ubuntu2404 => "ubuntu-24.04",
+            Identity::Ubuntu2604 => "ubuntu-26.04",
+            Identity::Debian11 => "debian-11",
+            Identity::Debian12 => "debian-12",
+            Identity::Debian13 => "debian-13",
+            Identity::Void => "void",
+        }
+    }
+
+    pub fn by_name(name: &str) -> Option<Identity> {
+        Identity::ALL.into_iter().find(|identity| identity.name() == name)
+    }
+
+    pub fn base(self) -> Base {
+        match self {
+            Identity::Ubuntu2204 | Identity::Debian11 | Identity::Debian12 | Identity::Void => Base::Bookworm,
+            Identity::Ubuntu2404 | Identity::Ubuntu2604 | Identity::Debian13 => Base::Trixie,
+        }
+    }
+
+    /// The codename, as the suites have it.
+    pub fn suite(self) -> &'static str {
+        match self {
+            Identity::Ubuntu2204 => "jammy",
+            Identity::Ubuntu2404 => "noble",
+            Identity::Ubuntu2604 => "resolute",
+            Identity::Debian11 => "bullseye",
+            Identity::Debian12 => "bookworm",
+            Identity::Debian13 => "trixie",
+            Identity::Void => "nothing",
+        }
+    }
+
+    /// `ubuntu` or `debian`: the directory of Docker's mirror and of the archive.
+    pub fn family(self) -> &'static str {
+        match self {
+            Identity::Ubuntu2204 | Identity::Ubuntu2404 | Identity::Ubuntu2604 => "ubuntu",
+            _ => "debian",
+        }
+    }
+
+    pub fn version(self) -> &'static str {
+        match self {
+            Identity::Ubuntu2204 => "22.04",
+            Identity::Ubuntu2404 => "24.04",
+            Identity::Ubuntu2604 => "26.04",
+            Identity::Debian11 => "11",
+            Identity::Debian12 => "12",
+            Identity::Debian13 => "13",
+            Identity::Void => "1",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Identity::Ubuntu2204 | Identity::Debian11 | Identity::Void => Style::OneLine,
+            _ => Style::Deb822,
+        }
+    }
+
+    fn os_release(self) -> String {
+        match self {
+            Identity::Ubuntu2204 => ubuntu("22.04.5 LTS", "22.04", "Jammy Jellyfish", "jammy", ""),
+            Identity::Ubuntu2404 => {
+                ubuntu("24.04.3 LTS", "24.04", "Noble Numbat", "noble", "LOGO=ubuntu-logo\n")
+            }
+            Identity::Ubuntu2604 => {
+                ubuntu("26.04 LTS", "26.04", "Resolute Raccoon", "resolute", "LOGO=ubuntu-logo\n")
+            }
+            Identity::Debian11 => debian("11", "bullseye", ""),
+            Identity::Debian12 => debian("12", "bookworm", ""),
+            Identity::Debian13 => debian("13", "trixie", "DEBIAN_VERSION_FULL=13.1\n"),
+            Identity::Void => "NAME=\"Nowhere\"\nID=nowhere\nVERSION_ID=1\nPRETTY_NAME=\"Nowhere Linux 1\"\n\
+                               HOME_URL=\"https://nowhere.invalid/\"\n"
+                .to_string(),
+        }
+    }
+
+    fn debian_version(self) -> &'static str {
+        match self {
+            Identity::Ubuntu2204 => "bookworm/sid",
+            Identity::Ubuntu2404 => "trixie/sid",
+            Identity::Ubuntu2604 => "forky/sid",
+            Identity::Debian11 => "11.11",
+            Identity::Debian12 => "12.12",
+            Identity::Debian13 => "13.1",
+            Identity::Void => "",
+        }
+    }
+
+    /// Lays the identity on a root filesystem. Its lists are fetched later.
+    pub fn lay(self, root: &Path, keys: &Keys) -> Result<()> {
+        sh::write(&root.join("usr/lib/os-release"), self.os_release())?;
+        if self == Identity::Void {
+            fs::remove_file(root.join("etc/debian_version")).context("removing debian_version")?;
+        } else {
+            sh::write(&root.join("etc/debian_version"), format!("{}\n", self.debian_version()))?;
+        }
+        if self.family() == "ubuntu" {
+            let pretty = self.os_release();
+            let pretty =
+                pretty.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or_default();
+            sh::write(
+                &root.join("etc/lsb-release"),
+                format!(
+                    "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE={}\nDISTRIB_CODENAME={}\nDISTRIB_DESCRIPTION={pretty}\n",
+                    self.version(),
+                    self.suite()
+                ),
+            )?;
+        }
+        self.lay_sources(root, &sh::read(&keys.public(Key::Archive))?)
+    }
+
+    fn lay_sources(self, root: &Path, key: &str) -> Result<()> {
+        let _ = fs::remove_file(root.join("etc/apt/sources.list"));
+        let suite = self.suite();
+        let (name, keyring, components) = match self.family() {
+            "ubuntu" => ("ubuntu", "ubuntu-archive-keyring.asc", "main universe restricted multiverse"),
+            _ => ("debian", "debian-archive-lab.asc", "main"),
+        };
+        let uri = format!("http://{ARCHIVE}/{name}");
+        let all: Vec<String> = std::iter::once(suite.to_string())
+            .chain(pockets(self).iter().map(|p| format!("{suite}{p}")))
+            .collect();
+        match self.style() {
+            Style::OneLine => {
+                sh::write(&root.join(format!("etc/apt/trusted.gpg.d/{keyring}")), key)?;
+                let lines: String = all.iter().map(|s| format!("deb {uri} {s} {components}\n")).collect();
+                sh::write(&root.join("etc/apt/sources.list"), lines)
+            }
+            Style::Deb822 => {
+                sh::write(&root.join(format!("usr/share/keyrings/{keyring}")), key)?;
+                let (security, rest): (Vec<&String>, Vec<&String>) =
+                    all.iter().partition(|s| s.ends_with("-security"));
+                let stanza = |suites: &[&String]| {
+                    let suites: Vec<&str> = suites.iter().map(|s| s.as_str()).collect();
+                    format!(
+                        "Types: deb\nURIs: {uri}\nSuites: {}\nComponents: {components}\n\
+                         Signed-By: /usr/share/keyrings/{keyring}\n",
+                        suites.join(" ")
+                    )
+                };
+                let text = format!("{}\n{}", stanza(&rest), stanza(&security));
+                sh::write(&root.join(format!("etc/apt/sources.list.d/{name}.sources")), text)
+            }
+        }
+    }
+}
+
+/// The name of the distribution's archive in the lab.
+pub const ARCHIVE: &str = "archive.lab";
+
+/// The suites beside the release itself.
+pub fn pockets(identity: Identity) -> &'static [&'static str] {
+    match identity.family() {
+        "ubuntu" => &["-updates", "-backports", "-security"],
+        _ => &["-updates", "-security"],
+    }
+}
+
+fn ubuntu(long: &str, short: &str, name: &str, codename: &str, last: &str) -> String {
+    format!(
+        "PRETTY_NAME=\"Ubuntu {long}\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"{short}\"\nVERSION=\"{long} ({name})\"\n\
+         VERSION_CODENAME={codename}\nID=ubuntu\nID_LIKE=debian\nHOME_URL=\"https://www.ubuntu.com/\"\n\
+         SUPPORT_URL=\"https://help.ubuntu.com/\"\nBUG_REPORT_URL=\"https://bugs.launchpad.net/ubuntu/\"\n\
+         PRIVACY_POLICY_URL=\"https://www.ubuntu.com/legal/terms-and-policies/privacy-policy\"\n\
+         UBUNTU_CODENAME={codename}\n{last}"
+    )
+}
+
+fn debian(version: &str, codename: &str, more: &str) -> String {
+    format!(
+        "PRETTY_NAME=\"Debian GNU/Linux {version} ({codename})\"\nNAME=\"Debian GNU/Linux\"\n\
+         VERSION_ID=\"{version}\"\nVERSION=\"{version} ({codename})\"\nVERSION_CODENAME={codename}\n{more}ID=debian\n\
+         HOME_URL=\"https://www.debian.org/\"\nSUPPORT_URL=\"https://www.debian.org/support\"\n\
+         BUG_REPORT_URL=\"https://bugs.debian.org/\"\n"
+    )
+}

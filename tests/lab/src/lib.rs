@@ -1,0 +1,28 @@
+//! The lab: base systems, identities, a signed mirror and booted hosts, for scenarios that try rprov for real.
+
+pub mod archive;
+pub mod base;
+pub mod cache;
+pub mod cargo;
+pub mod debs;
+pub mod host;
+pub mod identity;
+pub mod keys;
+pub mod lab;
+pub mod log;
+pub mod mirror;
+pub mod net;
+pub mod process;
+pub mod release;
+pub mod run;
+pub mod scenario;
+pub mod scenarios;
+pub mod server;
+pub mod sh;
+pub mod tree;
+
+pub use host::Host;
+pub use identity::Identity;
+pub use lab::Lab;
+pub use run::Output;
+pub use scenario::Scenario;

@@ -1,0 +1,8 @@
+//! The tables of scenarios, a file a theme.
+
+use crate::scenario::Scenario;
+
+mod by_hand;
+
+/// All tables.
+pub const ALL: &[&[Scenario]] = &[by_hand::ALL];
