@@ -123,6 +123,8 @@ impl Lab {
             fs::copy(self.keys().authority(), &authority).context("laying the authority")?;
             let at = root.to_string_lossy();
             sh::run(&["chroot", &at, "update-ca-certificates"])?;
+            // As on a host that has booted before: nothing is owed to a changed /usr.
+            sh::run_in(&root, &["touch", "--reference=usr", "etc/.updated", "var/.updated"])?;
             if identity != Identity::Void {
                 self.in_network(&["chroot", &at, "apt-get", "update"])?;
             }

@@ -64,7 +64,7 @@ pub fn silent() -> Result<()> {
 fn config(dir: &Path, cert: &Path, key: &Path, mirror: &Path, archive: &Path) -> String {
     let at = dir.display();
     let mut text = format!(
-        "daemon off;\nuser root;\nworker_processes 1;\npid {at}/pid;\nerror_log {at}/error.log;\n\
+        "daemon off;\nmaster_process off;\nuser root;\npid {at}/pid;\nerror_log {at}/error.log;\n\
          events {{ worker_connections 512; }}\nhttp {{\n\
          log_format lab '$remote_addr $request_method $host $status $request_uri';\n\
          access_log {at}/archive.log lab;\ntypes {{ }}\ndefault_type application/octet-stream;\n\

@@ -13,6 +13,7 @@ use std::path::Path;
 /// A pattern ends with `*` where it stands for all that begins so. Each has its reason.
 pub const BY_ITSELF: &[(&str, &str)] = &[
     ("/var/log/*", "logs"),
+    ("/var/tmp/systemd-private-*", "systemd's private directories, named by chance at each boot"),
     ("/var/cache/apt/*", "apt's own cache"),
     ("/var/cache/ldconfig/*", "ldconfig's own cache"),
     ("/var/cache/debconf/*", "debconf's own cache"),

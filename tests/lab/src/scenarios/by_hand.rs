@@ -31,6 +31,12 @@ pub const ALL: &[Scenario] = &[
         run: quiet_host,
     },
     Scenario {
+        name: "by-hand-signals",
+        about: "a command in a host can be interrupted, typed to, lost, and waited for no longer than allowed",
+        on: &[Identity::Debian13],
+        run: signals,
+    },
+    Scenario {
         name: "by-hand-faults",
         about: "each wrong variant of the mirror is refused by apt, each right one is accepted",
         on: &[Identity::Debian12, Identity::Ubuntu2404],
@@ -128,7 +134,7 @@ fn quiet_host(lab: &Lab, identity: Identity) -> Result<()> {
     let copy = host.copy()?;
     let lines = tree.diff_with_times(&copy.tree()?, BY_ITSELF);
     ensure!(lines.is_empty(), "a copy differs:\n{}", lines.join("\n"));
-    ensure!(units.get("docker.service").is_none(), "a fresh host knows docker");
+    ensure!(!units.contains_key("docker.service"), "a fresh host knows docker");
     Ok(())
 }
 
@@ -160,5 +166,38 @@ fn faults(lab: &Lab, identity: Identity) -> Result<()> {
     let start = std::time::Instant::now();
     update(&host)?;
     ensure!(start.elapsed() > Duration::from_secs(2), "the silent mirror answered");
+    Ok(())
+}
+
+fn signals(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = Host::booted(lab, identity)?;
+    let second = Duration::from_secs(1);
+    let trap = "trap 'echo caught; exit 7' INT HUP; echo ready; while :; do sleep 0.1; done";
+    for signal in ["INT", "HUP"] {
+        let mut running = host.spawn(&["sh", "-c", trap])?;
+        running.wait_for("ready", 5 * second)?;
+        running.signal(signal)?;
+        ensure!(running.wait(5 * second)?.code_is(7)?.stdout.ends_with("caught\n"));
+    }
+    let killed = host.spawn(&["sleep", "60"])?;
+    killed.signal("KILL")?;
+    ensure!(killed.wait(5 * second)?.code == 137);
+    let mut typed =
+        host.on_terminal("sh -c 'test -t 0 && test -t 1 && stty size; read line; echo got $line; sleep 60'")?;
+    typed.wait_for("24 80", 5 * second)?;
+    typed.send(b"hello\n")?;
+    typed.wait_for("got hello", 5 * second)?;
+    typed.send(b"\x03")?;
+    ensure!(typed.wait(5 * second)?.code == 130);
+    let mut lost = host.on_terminal(
+        "sh -c 'trap \"echo lost >/root/lost; exit\" HUP; echo ready; while :; do sleep 0.1; done'",
+    )?;
+    lost.wait_for("ready", 5 * second)?;
+    lost.hang_up()?;
+    lost.wait(5 * second)?;
+    std::thread::sleep(second);
+    ensure!(host.read("/root/lost")? == "lost\n");
+    ensure!(host.run_within(second, &["sleep", "61"]).is_err());
+    ensure!(host.sh("pgrep -x sleep -a")?.stdout.is_empty(), "a command outlived its time");
     Ok(())
 }
