@@ -25,6 +25,10 @@ pub enum Exit {
 #[derive(Clone, Debug)]
 pub struct Error {
     pub exit: Exit,
+    /// What was asked for is not there: the server says 404 or 410.
+    pub absent: bool,
+    /// What may mend it by itself and is worth a wait, such as "the clock".
+    pub waits_for: Option<&'static str>,
     what: String,
     because: Vec<String>,
     tail: Vec<String>,
@@ -38,7 +42,15 @@ const TAIL_LINES: usize = 12;
 
 impl Error {
     pub fn new(exit: Exit, what: impl fmt::Display) -> Self {
-        Error { exit, what: what.to_string(), because: Vec::new(), tail: Vec::new(), hint: None }
+        Error {
+            exit,
+            absent: false,
+            waits_for: None,
+            what: what.to_string(),
+            because: Vec::new(),
+            tail: Vec::new(),
+            hint: None,
+        }
     }
     pub fn failed(what: impl fmt::Display) -> Self {
         Self::new(Exit::Failed, what)
@@ -51,6 +63,16 @@ impl Error {
     }
     pub fn try_again(what: impl fmt::Display) -> Self {
         Self::new(Exit::TryAgain, what)
+    }
+    /// What was asked for is not there.
+    pub fn absent(mut self) -> Self {
+        self.absent = true;
+        self
+    }
+    /// Waiting may mend it: for what.
+    pub fn waits_for(mut self, what: &'static str) -> Self {
+        self.waits_for = Some(what);
+        self
     }
     /// Why it could not be done; several reasons are told in order.
     pub fn because(mut self, reason: impl fmt::Display) -> Self {
