@@ -1,0 +1,153 @@
+//! Debian versions: which is newer, what upstream calls it, and whether it is within what was asked.
+
+use std::cmp::Ordering;
+
+/// Which of two versions is newer, by the rules of deb-version(7), as dpkg sorts them.
+pub fn compare(a: &str, b: &str) -> Ordering {
+    let (a_epoch, a_upstream, a_revision) = parts(a);
+    let (b_epoch, b_upstream, b_revision) = parts(b);
+    numbers(a_epoch, b_epoch)
+        .then_with(|| texts(a_upstream, b_upstream))
+        .then_with(|| texts(a_revision, b_revision))
+}
+
+/// What upstream calls a version: `5:29.7.2-1~ubuntu.24.04~noble` is `29.7.2`, `5:29.0.0~rc.1-1~…` is `29.0.0~rc.1`.
+///
+/// Docker's older packages carry a build number, `5:20.10.24~3-0~ubuntu-jammy`: it is no part of `20.10.24`.
+pub fn upstream(version: &str) -> &str {
+    let rest = version.split_once(':').map_or(version, |(_, rest)| rest);
+    // At the first hyphen, not the last: Docker's revisions hold hyphens, its upstream versions do not.
+    let rest = rest.split_once('-').map_or(rest, |(upstream, _)| upstream);
+    match rest.rsplit_once('~') {
+        Some((head, build)) if build.bytes().all(|b| b.is_ascii_digit()) => head,
+        _ => rest,
+    }
+}
+
+/// Whether an upstream version is the one asked for, or within it: `28.5.1` is within `28`, `28.5` and `28.5.1`.
+///
+/// Whole components are compared, so `22.1` and `2.10` are not within `2.1`. Release candidates may be written as
+/// `docker --version` does, `29.0.0-rc.1`; they are within `29` and `29.0`, not `29.0.0`.
+pub fn has_prefix(upstream: &str, prefix: &str) -> bool {
+    let prefix = prefix.replace('-', "~");
+    let mut have = upstream.split('.');
+    prefix.split('.').all(|want| have.next() == Some(want))
+}
+
+/// Epoch, upstream version and revision.
+fn parts(version: &str) -> (&str, &str, &str) {
+    let (epoch, rest) = version.split_once(':').unwrap_or(("", version));
+    let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
+    (epoch, upstream, revision)
+}
+
+/// Compares stretches of non-digits and of digits in turn.
+fn texts(mut a: &str, mut b: &str) -> Ordering {
+    while !a.is_empty() || !b.is_empty() {
+        let (a_word, a_rest) = split(a, |c| !c.is_ascii_digit());
+        let (b_word, b_rest) = split(b, |c| !c.is_ascii_digit());
+        let (a_number, a_rest) = split(a_rest, |c| c.is_ascii_digit());
+        let (b_number, b_rest) = split(b_rest, |c| c.is_ascii_digit());
+        let order = words(a_word, b_word).then_with(|| numbers(a_number, b_number));
+        if order != Ordering::Equal {
+            return order;
+        }
+        (a, b) = (a_rest, b_rest);
+    }
+    Ordering::Equal
+}
+
+fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
+}
+
+/// Compares non-digits: a tilde before the end, the end before letters, letters before the rest.
+fn words(a: &str, b: &str) -> Ordering {
+    let weigh = |c: u8| match c {
+        b'~' => -1,
+        c if c.is_ascii_alphabetic() => i32::from(c),
+        c => i32::from(c) + 256,
+    };
+    let at = |word: &str, i: usize| word.as_bytes().get(i).map_or(0, |c| weigh(*c));
+    let differs = (0..a.len().max(b.len())).map(|i| at(a, i).cmp(&at(b, i)));
+    differs.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// Compares numbers of any length; none counts as zero.
+fn numbers(a: &str, b: &str) -> Ordering {
+    let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_sort_as_dpkg_sorts_them() {
+        let rising = [
+            ["1.0~~", "1.0~"],
+            ["1.0~rc1", "1.0"],
+            ["1.0-0~1", "1.0"],
+            ["1.0", "1.0a"],
+            ["1.0a", "1.0+dfsg"],
+            ["1.2", "1.10"],
+            ["1.0-1", "1.0-1ubuntu1"],
+            ["1.0-9", "1.0-10"],
+            ["9.0", "1:0.1"],
+            ["2:1", "10:1"],
+            ["18446744073709551616", "18446744073709551617"],
+            ["5:20.10.24~3-0~ubuntu-jammy", "5:23.0.0-1~ubuntu.22.04~jammy"],
+            ["5:28.5.2-1~ubuntu.24.04~noble", "5:29.0.0~rc.1-1~ubuntu.24.04~noble"],
+            ["5:29.0.0~rc.1-1~ubuntu.24.04~noble", "5:29.0.0-1~ubuntu.24.04~noble"],
+            ["5:29.7.2-1~ubuntu.24.04~noble", "5:29.10.0-1~ubuntu.24.04~noble"],
+            ["1.7.28-1~ubuntu.24.04~noble", "1.7.28-2~ubuntu.24.04~noble"],
+            ["20.10.24+dfsg1-1+b3", "5:18.09.1~3-0~debian-buster"],
+        ];
+        for [older, newer] in rising {
+            assert_eq!(compare(older, newer), Ordering::Less, "{older} {newer}");
+            assert_eq!(compare(newer, older), Ordering::Greater, "{newer} {older}");
+            assert_eq!(compare(older, older), Ordering::Equal, "{older}");
+        }
+    }
+
+    #[test]
+    fn different_spellings_of_one_version_are_equal() {
+        for (a, b) in [("1.0", "0:1.0"), ("1.0", "1.0-0"), ("1.01", "1.1"), ("1.", "1.0")] {
+            assert_eq!(compare(a, b), Ordering::Equal, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn upstreams_version_has_neither_epoch_nor_revision_nor_build() {
+        for (version, expected) in [
+            ("5:29.7.2-1~ubuntu.24.04~noble", "29.7.2"),
+            ("5:20.10.24~3-0~ubuntu-jammy", "20.10.24"),
+            ("5:29.0.0~rc.1-1~debian.12~bookworm", "29.0.0~rc.1"),
+            ("1.7.28-1~ubuntu.24.04~noble", "1.7.28"),
+            ("20.10.24+dfsg1-1+b3", "20.10.24+dfsg1"),
+            ("29.7.2", "29.7.2"),
+        ] {
+            assert_eq!(upstream(version), expected);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_compared_by_whole_components() {
+        for prefix in ["28", "28.5", "28.5.1"] {
+            assert!(has_prefix("28.5.1", prefix), "{prefix}");
+        }
+        for (upstream, prefix) in [
+            ("22.1", "2.1"),
+            ("2.10", "2.1"),
+            ("28.5", "28.5.1"),
+            ("28.5.1", ""),
+            ("28.5.1", "28."),
+            ("29.0.0~rc.1", "29.0.0"),
+        ] {
+            assert!(!has_prefix(upstream, prefix), "{upstream} {prefix}");
+        }
+        assert!(has_prefix("29.0.0~rc.1", "29.0.0-rc.1"));
+        assert!(has_prefix("29.0.0~rc.1", "29"));
+    }
+}
