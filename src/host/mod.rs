@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub mod fake;
+pub mod fetch;
 mod trusted;
 
 pub use trusted::trusted;
