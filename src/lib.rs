@@ -6,3 +6,5 @@ pub mod facts;
 pub mod host;
 pub mod profile;
 pub mod resources;
+pub mod trust;
+pub mod version;
