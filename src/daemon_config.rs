@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::resources::json_text::{KeyPath, kind};
+use crate::json::{KeyPath, kind};
 
 /// One thing in daemon.json that dockerd refuses or does not heed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub fn needs_restart<'a>(keys: impl IntoIterator<Item = &'a KeyPath>) -> bool {
     keys.into_iter().any(|path| !reloads(path))
 }
 
-/// Why an old engine does not read bytes that [`crate::resources::json_text::read`] accepts.
+/// Why an old engine does not read bytes that [`crate::json::read`] accepts.
 ///
 /// Upstream: 20.10 decodes with `json.NewDecoder(...).Decode`, without looking for a byte order mark or an empty file
 /// first (moby's daemon/config/config.go at v20.10.24); 23.0 is the first that does.

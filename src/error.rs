@@ -5,6 +5,8 @@ use std::fmt;
 /// The exit codes of the contract; every error carries one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// Done, nothing to do, or healthy. No error carries it.
+    Done = 0,
     /// Something failed, or the host moved under the plan.
     Failed = 1,
     /// The command line, the configuration or a profile is wrong.
@@ -63,6 +65,11 @@ impl Error {
     }
     pub fn try_again(what: impl fmt::Display) -> Self {
         Self::new(Exit::TryAgain, what)
+    }
+    /// A signal asked to end; the receipt is whole.
+    pub fn interrupted() -> Self {
+        Self::new(Exit::Interrupted, "interrupted after the change in hand")
+            .hint("run the same command again: it goes on from there")
     }
     /// What was asked for is not there.
     pub fn absent(mut self) -> Self {

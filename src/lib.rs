@@ -1,10 +1,28 @@
 //! Turns a fresh Linux machine into a working Docker host, and back: the rooms of the house, top down.
 
-pub mod daemon_config;
-pub mod error;
-pub mod facts;
-pub mod host;
+pub mod cli;
+pub mod smoke;
+pub mod ui;
+
+pub mod apply;
+pub mod lockfile;
+pub mod plan;
 pub mod profile;
+pub mod undo;
+
+pub mod receipt;
+pub mod steps;
+
+pub mod facts;
 pub mod resources;
+
+pub mod daemon_config;
+pub mod json;
 pub mod trust;
 pub mod version;
+
+pub mod host;
+
+pub mod clock;
+pub mod error;
+pub mod event;

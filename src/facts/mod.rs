@@ -32,6 +32,9 @@ pub struct Facts {
     pub selinux: SeLinux,
     /// Whether this process may change the host.
     pub root: bool,
+    /// An engine that a package brought, whichever.
+    #[serde(default)]
+    pub engine: bool,
     /// An engine from a snap: it and ours do not live together.
     pub snap_docker: bool,
     /// A bundle of trusted certificates, without which no registry can be reached.
@@ -61,6 +64,7 @@ pub fn gather(host: &dyn Look) -> Result<Facts> {
         apparmor: security::apparmor(host),
         selinux: security::selinux(host),
         root: root(host),
+        engine: any_exists(host, &["/usr/bin/dockerd", "/usr/sbin/dockerd"]),
         snap_docker: any_exists(host, &["/snap/bin/docker", "/var/snap/docker"]),
         certificates: any_exists(host, CERTIFICATES),
         clock: clock(host),
@@ -182,6 +186,7 @@ mod tests {
   },
   "selinux": "off",
   "root": true,
+  "engine": false,
   "snap_docker": false,
   "certificates": true,
   "clock": "synchronised"

@@ -131,7 +131,7 @@ impl Look for FakeHost {
                 Content::Directory => (Kind::Directory, 0),
                 Content::Link(_) => (Kind::Link, 0),
             };
-            Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, size }
+            Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, size, modified: self.now }
         }))
     }
     fn link(&self, path: &Path) -> Result<Option<PathBuf>> {

@@ -1,5 +1,6 @@
 //! Fetches over HTTP as this host would: its trust store, its name service, its proxies; bounded in time and size.
 
+use super::local::PATH;
 use crate::error::{Error, Result};
 use reqwest::blocking::{Client, Response};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -28,7 +29,6 @@ const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(15);
 const REDIRECTS: usize = 5;
 /// Bodies up to this many bytes are kept for the run.
 const KEPT: usize = 8 << 20;
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One a run. It costs nothing before the first fetch: client, roots and thread are made then.
 pub struct Fetcher {

@@ -3,14 +3,19 @@
 #[cfg(test)]
 pub mod fake;
 pub mod fetch;
+pub mod local;
 mod trusted;
 
 pub use trusted::trusted;
 
 use crate::error::{Error, Result};
+use crate::event::Event;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Where apt keeps what it fetched of the sources.
+pub const APT_LISTS: &str = "/var/lib/apt/lists";
 
 /// What a path is, without following a last link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub struct Stat {
     pub uid: u32,
     pub gid: u32,
     pub size: u64,
+    /// When the content last changed, in seconds since the epoch.
+    pub modified: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,18 +86,12 @@ pub struct AptQuestion {
     pub arguments: Vec<String>,
     /// `apt-get` or `apt-cache`.
     pub program: &'static str,
-    /// A source and its verified lists, laid beside the host's.
-    pub beside: Option<AptSourceBeside>,
-    /// Source files of the host that are left out, because the plan removes them.
-    pub without: Vec<PathBuf>,
-}
-
-/// A deb822 source, its key, and the lists as apt stores them (file name and bytes).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AptSourceBeside {
-    pub source: String,
-    pub key: Vec<u8>,
+    /// Verified lists, as apt names them, laid beside the host's.
     pub lists: Vec<(String, Vec<u8>)>,
+    /// Files below `/etc/apt` as the plan will leave them: other bytes, or absent.
+    pub changed: Vec<(PathBuf, Option<Vec<u8>>)>,
+    /// Whether every source's lists are fetched anew into the private state first.
+    pub refresh: bool,
 }
 
 /// Reads the host. Whoever holds only this can change nothing.
@@ -129,6 +130,8 @@ pub struct Command {
     pub argv: Vec<String>,
     pub env: Vec<(String, String)>,
     pub timeout: Duration,
+    /// Whether the output is wanted apart; else it goes to the log as it comes, which outlives us.
+    pub capture: bool,
 }
 
 impl Command {
@@ -137,7 +140,13 @@ impl Command {
             argv: argv.into_iter().map(Into::into).collect(),
             env: Vec::new(),
             timeout: Duration::from_secs(120),
+            capture: false,
         }
+    }
+    /// Gives standard output and standard error back apart.
+    pub fn capture(mut self) -> Self {
+        self.capture = true;
+        self
     }
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -173,14 +182,28 @@ pub trait Touch: Look {
     fn remove(&self, path: &Path) -> Result<()>;
     /// Removes a path and everything below it, without following links.
     fn remove_all(&self, path: &Path) -> Result<()>;
-    /// Runs a command to its end; a status other than 0 is the caller's to judge.
+    /// Runs a command to its end; a status other than 0 is the caller's to judge. What the command wrote is in
+    /// `stdout` (both streams as they came), or apart with [`Command::capture`].
     fn run(&self, command: &Command) -> Result<Output>;
     /// How long is left to wait for locks, clocks and the network.
     fn left(&self) -> Duration;
     /// Waits a moment, telling what for.
     fn pause(&self, waiting_for: &str) -> Result<()>;
-    /// Tells a person something that is neither plan nor result.
-    fn tell(&self, text: &str);
+    /// Tells what happens, to whoever draws it.
+    fn tell(&self, event: Event);
     /// Whether a signal asked to end after the change in hand.
     fn interrupted(&self) -> bool;
+}
+
+impl Output {
+    /// A failed command as an error, with its own last lines.
+    pub fn or_failed(self, what: impl FnOnce() -> String) -> Result<()> {
+        if self.ok() {
+            return Ok(());
+        }
+        let output = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        Err(Error::failed(what())
+            .because(format!("the command ended with status {}", self.code))
+            .tail(output))
+    }
 }

@@ -4,6 +4,7 @@ mod config;
 mod document;
 mod form;
 mod library;
+mod order;
 mod settings;
 
 pub use config::{Config, DEFAULT as CONFIG, Gpu, Key, Source, SourceName, wait};
@@ -12,6 +13,5 @@ pub use form::{
     Units,
 };
 pub use library::{Library, Listed, Origin, SITE, choose};
+pub use order::{source, steps};
 pub use settings::{AptSource, Daemon, Flags, Settings, Trust};
-
-// The order of the steps goes here, as the one list that gives it: a constant of functions from settings to a step.

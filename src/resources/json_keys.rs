@@ -1,215 +1,261 @@
-//! Takes our keys back out of a JSON file that others may have edited since.
+//! Our keys in a JSON file that others write too: set in place, taken back in place.
 
-use serde_json::{Map, Value};
+use super::file::{Bytes, File, Node};
+use super::unit::Shown;
+use super::{Change, How, Resource, WayBack};
+use crate::daemon_config::{self, Severity};
+use crate::error::{Error, Result};
+use crate::event::Line;
+use crate::host::{Look, Owner, Question, Touch};
+use crate::json::{self, KeyPath, TakeBack, take_back};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
 
-use super::json_text::{Fault, KeyPath, edit, lookup, put_back, raw, read};
-
-/// What taking our keys back comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TakeBack {
-    /// The file holds nothing but what we wrote: its former bytes, or its absence, come back.
-    Restore(Option<Vec<u8>>),
-    /// Others wrote too: the file without our keys. `changed_since` are those of our keys that others have changed;
-    /// they stay as they are.
-    Edited { text: Vec<u8>, changed_since: Vec<KeyPath> },
-    /// Nothing of ours is left in it.
-    AlreadyAsBefore,
-    /// All that is left of ours has been changed by others: hands off.
-    KeysChangedSince(Vec<KeyPath>),
+/// All the keys that we want of one file, together: one write, one validation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JsonKeys {
+    pub path: PathBuf,
+    /// The keys that are ours, each a path of object keys.
+    pub keys: Vec<KeyPath>,
+    /// How the file is judged before it counts. Known while planning; a receipt can be undone without it.
+    #[serde(skip)]
+    pub engine: Engine,
 }
 
-/// How our `keys` leave the file: `before` is what we found, `after` what we wrote, `now` what is there. `None` is a
-/// file that is absent.
-///
-/// A key goes back to its former value, as it was written, only if it still has the value that we gave it. Objects
-/// that we made around our keys go too once they are empty, and so does the whole file if we made it.
-///
-/// # Errors
-/// A [`Fault`] where one of the three is not JSON as dockerd reads it: with `now` the file is left alone and told.
-pub fn take_back(
-    now: Option<&[u8]>,
-    before: Option<&[u8]>,
-    after: &[u8],
-    keys: &[KeyPath],
-) -> Result<TakeBack, Fault> {
-    if now == before {
-        return Ok(TakeBack::AlreadyAsBefore);
-    }
-    if now == Some(after) {
-        return Ok(TakeBack::Restore(before.map(<[u8]>::to_vec)));
-    }
-    let former = before.unwrap_or_default();
-    let (ours, changed_since) = sort(&read(now.unwrap_or_default())?, &read(former)?, &read(after)?, keys);
-    if ours.is_empty() {
-        return Ok(match changed_since.is_empty() {
-            true => TakeBack::AlreadyAsBefore,
-            false => TakeBack::KeysChangedSince(changed_since),
-        });
-    }
-    let mut text = now.unwrap_or_default().to_vec();
-    for path in &ours {
-        text = put_back(&text, path, raw(former, path)?)?;
-        text = without_empty_parents(text, former, path)?;
-    }
-    if read(&text)?.is_empty() && read(former)?.is_empty() {
-        return Ok(TakeBack::Restore(before.map(<[u8]>::to_vec)));
-    }
-    Ok(TakeBack::Edited { text, changed_since })
+/// The engine that reads the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Engine {
+    /// Its upstream version, where one is asked for; else that of the installed one.
+    pub version: Option<String>,
+    /// Its unit: a key that is also a flag there makes it refuse to start.
+    pub unit: String,
+    /// Defaults of ours, and the keys of which none may be named in the file for them to count.
+    pub defaults: Vec<(KeyPath, Value)>,
+    pub unless_named: Vec<String>,
 }
 
-/// The keys that still have our value, and those to which others have given another since.
-fn sort(
-    now: &Map<String, Value>,
-    before: &Map<String, Value>,
-    after: &Map<String, Value>,
-    keys: &[KeyPath],
-) -> (Vec<KeyPath>, Vec<KeyPath>) {
-    let (mut ours, mut changed) = (Vec::new(), Vec::new());
-    for path in keys {
-        let (now, before, after) = (lookup(now, path), lookup(before, path), lookup(after, path));
-        if now == before || before == after {
-            continue;
+/// The values of our keys, and the file itself; as a want, the file is whatever it takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Keys {
+    pub values: Vec<(KeyPath, Option<Value>)>,
+    pub file: Option<Node>,
+    /// Whether our defaults would count in this file. Never wanted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub defaults_due: bool,
+}
+
+impl JsonKeys {
+    pub fn want(values: Vec<(KeyPath, Value)>) -> Keys {
+        Keys {
+            values: values.into_iter().map(|(k, v)| (k, Some(v))).collect(),
+            file: None,
+            defaults_due: false,
         }
-        let list = if now == after { &mut ours } else { &mut changed };
-        list.push(path.clone());
     }
-    (ours, changed)
-}
 
-/// Objects around `path` that were not there before and are empty now, the innermost first.
-fn without_empty_parents(mut text: Vec<u8>, former: &[u8], path: &[String]) -> Result<Vec<u8>, Fault> {
-    for depth in (1..path.len()).rev() {
-        let parent = &path[..depth];
-        let ours = !matches!(lookup(&read(former)?, parent), Some(Value::Object(_)));
-        let empty = lookup(&read(&text)?, parent) == Some(&Value::Object(Map::new()));
-        if !(ours && empty) {
-            break;
-        }
-        text = match raw(former, parent)? {
-            Some(raw) => put_back(&text, parent, Some(raw))?,
-            None => edit(&text, &[(parent.to_vec(), None)])?,
+    fn file(&self) -> File {
+        File { path: self.path.clone() }
+    }
+
+    fn cannot_use(&self, fault: json::Fault) -> Error {
+        fault.into_error(self.path.display())
+    }
+
+    /// By rprov's own table first, then by dockerd itself where one is installed that can (23.0 on).
+    fn validate(&self, text: &[u8], host: &dyn Look) -> Result<()> {
+        let config = json::read(text).map_err(|fault| self.cannot_use(fault))?;
+        let flags = flags(&Shown::of(host, &self.engine.unit)?);
+        let version = match &self.engine.version {
+            Some(version) => Some(version.clone()),
+            None => version(&host.query(&Question::DockerdVersion)?.stdout),
         };
+        let problems = daemon_config::check(&config, version.as_deref(), &flags);
+        let refused: Vec<String> =
+            problems.iter().filter(|p| p.severity() == Severity::Refuse).map(ToString::to_string).collect();
+        if !refused.is_empty() {
+            return Err(Error::refused(format!("cannot write `{}`", self.path.display()))
+                .because("the daemon would not start with it")
+                .tail(&refused.join("\n"))
+                .hint("mend it, or `[daemon]` in the configuration; then run the same command again"));
+        }
+        let question = Question::DockerdValidate { config: text.to_vec(), flags };
+        let answer = host.query(&question)?;
+        let knows_validate = answer.code != 127 && !answer.stderr.contains("unknown flag");
+        if knows_validate && !answer.ok() {
+            return Err(Error::refused(format!("cannot write `{}`", self.path.display()))
+                .because("dockerd itself refuses it")
+                .tail(&answer.stderr));
+        }
+        Ok(())
     }
-    Ok(text)
+}
+
+/// What the packaged unit passes, where none is installed yet (moby, contrib/init/systemd/docker.service).
+const PACKAGED_FLAGS: [&str; 3] = ["-H", "fd://", "--containerd=/run/containerd/containerd.sock"];
+
+/// `{ path=/usr/bin/dockerd ; argv[]=/usr/bin/dockerd -H fd:// … ; ignore_errors=no ; … }`
+fn flags(unit: &Shown) -> Vec<String> {
+    let argv = unit.get("ExecStart").split_once("argv[]=").and_then(|(_, rest)| rest.split(" ; ").next());
+    match argv {
+        Some(argv) => argv.split_whitespace().skip(1).map(str::to_owned).collect(),
+        None => PACKAGED_FLAGS.map(str::to_owned).to_vec(),
+    }
+}
+
+/// `Docker version 26.1.5, build a72d7cd`
+fn version(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("version ")?;
+    rest.split([',', '+', ' ']).next().map(str::to_owned)
+}
+
+impl Resource for JsonKeys {
+    type State = Keys;
+
+    fn get(&self, host: &dyn Look) -> Result<Keys> {
+        let file = self.file().get(host)?;
+        let map = json::read(file.bytes().unwrap_or_default()).map_err(|fault| self.cannot_use(fault))?;
+        let values = self.keys.iter().map(|key| (key.clone(), json::lookup(&map, key).cloned())).collect();
+        let named =
+            |key: &String| map.contains_key(key) || self.keys.iter().any(|ours| ours.first() == Some(key));
+        let defaults_due = !self.engine.defaults.is_empty() && !self.engine.unless_named.iter().any(named);
+        Ok(Keys { values, file: Some(file), defaults_due })
+    }
+
+    fn meets(now: &Keys, want: &Keys) -> bool {
+        let file = want.file.is_none() || now.file == want.file;
+        file && !now.defaults_due && want.values.iter().all(|wanted| now.values.contains(wanted))
+    }
+
+    fn resolve(&self, now: &Keys, want: &Keys, host: &dyn Look) -> Result<(Self, Keys)> {
+        let mut values = want.values.clone();
+        if now.defaults_due {
+            values.extend(self.engine.defaults.iter().map(|(k, v)| (k.clone(), Some(v.clone()))));
+        }
+        let (text, owner) = match &now.file {
+            Some(Node::File { bytes, owner }) => (bytes.0.clone(), *owner),
+            _ => (Vec::new(), Owner::ROOT_0644),
+        };
+        let bytes = json::edit(&text, &values).map_err(|fault| self.cannot_use(fault))?;
+        self.validate(&bytes, host)?;
+        // With the defaults named in the file they are keys like any other, and due no more.
+        let engine = Engine { defaults: Vec::new(), ..self.engine.clone() };
+        let resource =
+            JsonKeys { keys: values.iter().map(|(k, _)| k.clone()).collect(), engine, ..self.clone() };
+        let file = Some(Node::File { bytes: Bytes(bytes), owner });
+        Ok((resource, Keys { values, file, defaults_due: false }))
+    }
+
+    fn set(&self, state: &Keys, host: &dyn Touch) -> Result<()> {
+        match &state.file {
+            Some(node) => self.file().set(node, host),
+            None => Err(Error::failed(format!("cannot write `{}`", self.path.display()))
+                .because("it was not planned")),
+        }
+    }
+
+    fn describe(&self, before: &Keys, after: &Keys) -> Vec<Line> {
+        let path = self.path.display().to_string();
+        let value = |keys: &Keys, key: &KeyPath| {
+            keys.values.iter().find(|(k, _)| k == key).and_then(|(_, v)| v.clone())
+        };
+        let line = |key: &KeyPath| {
+            let name = format!("{path}: {}", key.join("."));
+            match (value(before, key), value(after, key)) {
+                (was, is) if was == is => None,
+                (None, Some(is)) => Some(Line::add("json-key", name, is.to_string())),
+                (Some(was), None) => Some(Line::remove("json-key", name, was.to_string())),
+                (was, is) => Some(Line::change(
+                    "json-key",
+                    name,
+                    format!("{} → {}", was.unwrap_or_default(), is.unwrap_or_default()),
+                )),
+            }
+        };
+        self.keys.iter().filter_map(line).collect()
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+
+    fn join(earlier: Change<Self>, later: Change<Self>) -> Change<Self> {
+        let mut joined = earlier;
+        for (key, value) in later.before.values {
+            if !joined.before.values.iter().any(|(k, _)| *k == key) {
+                joined.resource.keys.push(key.clone());
+                joined.before.values.push((key, value));
+            }
+        }
+        for (key, value) in later.after.values {
+            joined.after.values.retain(|(k, _)| *k != key);
+            joined.after.values.push((key, value));
+        }
+        joined.after.file = later.after.file;
+        joined
+    }
+
+    /// The file is still what we wrote: its old bytes, or its absence, come back. Else only our keys are taken back,
+    /// in place, and what others wrote stays as they wrote it.
+    fn way_back(&self, change: &Change<Self>, host: &dyn Look, how: How) -> Result<WayBack<Keys>> {
+        let file = self.file().get(host)?;
+        let bytes = |keys: &Keys| keys.file.as_ref().and_then(Node::bytes).map(<[u8]>::to_vec);
+        let (before, after) = (bytes(&change.before), bytes(&change.after).unwrap_or_default());
+        let to_node = |bytes: Option<Vec<u8>>| match (bytes, &file, &change.before.file) {
+            (None, ..) => Node::Absent,
+            (Some(bytes), _, Some(Node::File { owner, .. })) | (Some(bytes), Node::File { owner, .. }, _) => {
+                Node::File { bytes: Bytes(bytes), owner: *owner }
+            }
+            (Some(bytes), ..) => Node::file(bytes),
+        };
+        let restore = |node: Node, told: Vec<String>| -> Result<WayBack<Keys>> {
+            let values = match node.bytes() {
+                Some(bytes) => json::read(bytes).map_err(|fault| self.cannot_use(fault))?,
+                None => serde_json::Map::new(),
+            };
+            let values = self.keys.iter().map(|k| (k.clone(), json::lookup(&values, k).cloned())).collect();
+            let now = self.get(host)?;
+            Ok(WayBack::Restore { now, to: Keys { values, file: Some(node), defaults_due: false }, told })
+        };
+        let dotted = |keys: Vec<KeyPath>| {
+            keys.iter().map(|k| format!("`{}`", k.join("."))).collect::<Vec<_>>().join(", ")
+        };
+        if how.force {
+            return restore(to_node(before), Vec::new());
+        }
+        match take_back(file.bytes(), before.as_deref(), &after, &self.keys) {
+            Ok(TakeBack::Restore(bytes)) => restore(to_node(bytes), Vec::new()),
+            Ok(TakeBack::Edited { text, changed_since }) => {
+                let mut told = vec!["what others wrote in it since stays".to_owned()];
+                if !changed_since.is_empty() {
+                    told.push(format!("{} was changed since and stays", dotted(changed_since)));
+                }
+                restore(to_node(Some(text)), told)
+            }
+            Ok(TakeBack::AlreadyAsBefore) => Ok(WayBack::AlreadyAsBefore),
+            Ok(TakeBack::KeysChangedSince(keys)) => {
+                Ok(WayBack::ChangedSince { why: format!("{} was changed since", dotted(keys)) })
+            }
+            Err(fault) => Ok(WayBack::ChangedSince {
+                why: format!("it can no longer be read: {}", fault.into_error(self.path.display())),
+            }),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    /// What rprov writes in these tests.
-    fn wanted() -> Vec<(KeyPath, Option<Value>)> {
-        let path = |dotted: &str| dotted.split('.').map(str::to_owned).collect();
-        vec![
-            (path("log-driver"), Some(json!("local"))),
-            (path("log-opts.max-size"), Some(json!("10m"))),
-            (path("runtimes.nvidia"), Some(json!({"path": "nvidia-container-runtime"}))),
-        ]
-    }
-
-    fn keys() -> Vec<KeyPath> {
-        wanted().into_iter().map(|(path, _)| path).collect()
-    }
-
-    fn written(before: &str) -> String {
-        String::from_utf8(edit(before.as_bytes(), &wanted()).unwrap()).unwrap()
-    }
-
-    fn back(now: Option<&str>, before: Option<&str>) -> TakeBack {
-        let after = written(before.unwrap_or_default());
-        take_back(now.map(str::as_bytes), before.map(str::as_bytes), after.as_bytes(), &keys()).unwrap()
-    }
-
-    fn edited(text: &str, changed_since: &[&str]) -> TakeBack {
-        let changed_since = changed_since.iter().map(|d| d.split('.').map(str::to_owned).collect()).collect();
-        TakeBack::Edited { text: text.as_bytes().to_vec(), changed_since }
+    #[test]
+    fn the_flags_of_a_unit_are_read_from_what_systemd_shows() {
+        let shown = "ExecStart={ path=/usr/bin/dockerd ; argv[]=/usr/bin/dockerd -H fd:// --debug ; ignore_errors=no ; }";
+        assert_eq!(flags(&Shown::parse(shown)), ["-H", "fd://", "--debug"]);
+        assert_eq!(flags(&Shown::default()), PACKAGED_FLAGS);
     }
 
     #[test]
-    fn a_file_that_is_still_what_we_wrote_comes_back_byte_by_byte_or_goes() {
-        for before in ["", "{ }", "{\r\n\t\"debug\" : true\r\n}", "\u{feff}{\"log-opts\":{ }}", "null"] {
-            let after = written(before);
-            assert_eq!(back(Some(&after), Some(before)), TakeBack::Restore(Some(before.as_bytes().to_vec())));
-        }
-        assert_eq!(back(Some(&written("")), None), TakeBack::Restore(None));
-    }
-
-    #[test]
-    fn a_file_without_anything_of_ours_is_already_as_before() {
-        let before = "{\"debug\": true}";
-        assert_eq!(back(None, None), TakeBack::AlreadyAsBefore);
-        assert_eq!(back(Some(before), Some(before)), TakeBack::AlreadyAsBefore);
-        assert_eq!(back(Some("{\"debug\": false}"), Some(before)), TakeBack::AlreadyAsBefore);
-        assert_eq!(back(None, Some(before)), TakeBack::AlreadyAsBefore);
-    }
-
-    #[test]
-    fn what_others_added_stays_as_they_wrote_it() {
-        let before = "{\n  \"debug\": true\n}\n";
-        let now =
-            written(before).replace("\"debug\": true,", "\"debug\":   true,\n  \"labels\": [ \"a=b\" ],");
-        assert_eq!(
-            back(Some(&now), Some(before)),
-            edited("{\n  \"debug\":   true,\n  \"labels\": [ \"a=b\" ]\n}\n", &[])
-        );
-    }
-
-    #[test]
-    fn a_key_of_others_beside_ours_keeps_the_object_that_we_made() {
-        let now = written("").replace("\"max-size\": \"10m\"", "\"max-size\": \"10m\",\n    \"tag\": \"x\"");
-        assert_eq!(back(Some(&now), None), edited("{\n  \"log-opts\": {\n    \"tag\": \"x\"\n  }\n}\n", &[]));
-    }
-
-    #[test]
-    fn a_key_of_ours_that_others_changed_stays_and_is_told() {
-        let now = written("").replace("10m", "50m");
-        assert_eq!(
-            back(Some(&now), None),
-            edited("{\n  \"log-opts\": {\n    \"max-size\": \"50m\"\n  }\n}\n", &["log-opts.max-size"])
-        );
-        let now = "{\"log-driver\": \"journald\"}";
-        assert_eq!(back(Some(now), None), TakeBack::KeysChangedSince(vec![keys()[0].clone()]));
-    }
-
-    #[test]
-    fn a_file_that_others_only_laid_out_anew_loses_our_keys_and_goes_if_we_made_it() {
-        let compact = |text: &str| serde_json::from_str::<Value>(text).unwrap().to_string();
-        assert_eq!(back(Some(&compact(&written(""))), None), TakeBack::Restore(None));
-        let before = "{\n\t\"debug\": true\n}";
-        let now = compact(&written(before));
-        assert_eq!(back(Some(&now), Some(before)), edited("{\"debug\":true}", &[]));
-    }
-
-    #[test]
-    fn a_former_value_comes_back_as_it_was_written() {
-        let before =
-            "{\n  \"log-opts\": {\"max-size\": 123456789012345678901234567890},\n  \"runtimes\": null\n}\n";
-        let now = written(before).replace("  \"log-opts\"", "  \"debug\": true,\n  \"log-opts\"");
-        let expected = before.replace("  \"log-opts\"", "  \"debug\": true,\n  \"log-opts\"");
-        assert_eq!(back(Some(&now), Some(before)), edited(&expected, &[]));
-    }
-
-    #[test]
-    fn objects_that_were_there_before_stay_even_if_empty() {
-        let before = "{\n  \"runtimes\": {}\n}\n";
-        let now = written(before).replacen('{', "{\n  \"debug\": true,", 1);
-        assert_eq!(
-            back(Some(&now), Some(before)),
-            edited("{\n  \"debug\": true,\n  \"runtimes\": {}\n}\n", &[])
-        );
-    }
-
-    #[test]
-    fn a_key_that_had_our_value_already_is_not_ours_to_take() {
-        let before = "{\"log-driver\": \"local\"}";
-        let now = written(before).replace("\"local\"", "\"journald\"");
-        assert_eq!(back(Some(&now), Some(before)), edited("{\"log-driver\": \"journald\"}", &[]));
-    }
-
-    #[test]
-    fn a_file_that_others_broke_is_left_alone_with_the_place() {
-        let fault = take_back(Some(b"{\"a\": 1,}"), None, b"{}", &keys()).unwrap_err();
-        assert_eq!((fault.line, fault.column), (1, 9));
+    fn the_version_of_a_distributions_dockerd_is_upstreams() {
+        assert_eq!(version("Docker version 26.1.5+dfsg1, build a72d7cd\n").as_deref(), Some("26.1.5"));
     }
 }

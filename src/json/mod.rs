@@ -4,6 +4,10 @@
 //! (its `cst`) was tried and reflows what is not ours: `{"a":1}` becomes four lines on an append, `{ }` and
 //! blank lines before a brace do not come back after a removal.
 
+mod take_back;
+
+pub use take_back::{TakeBack, take_back};
+
 use std::fmt;
 use std::ops::Range;
 

@@ -1,0 +1,130 @@
+//! Makes a plan: look again, record, set, look, record, and in the end pay what is owed.
+
+use crate::clock::now_us;
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Line};
+use crate::host::Touch;
+use crate::plan::{Plan, Planned};
+use crate::receipt::{Entry, Past, Receipt};
+use crate::resources::{AnyChange, AnyWayBack, How};
+
+/// Makes the plan's changes, and never more than it showed. Returns how many were made.
+///
+/// # Errors
+/// The first failure ends the run; the receipt then says what was done, and the next run goes on from there.
+pub fn apply(plan: &Plan, receipt: &mut Receipt, host: &dyn Touch) -> Result<usize> {
+    let changing: Vec<&Planned> = plan.steps.iter().filter(|p| !p.changes.is_empty()).collect();
+    let mut made = 0;
+    for (number, planned) in changing.iter().enumerate() {
+        host.tell(Event::Step {
+            title: planned.step.title.to_owned(),
+            number: number + 1,
+            of: changing.len(),
+        });
+        match step(planned, receipt, host) {
+            Ok(count) => made += count,
+            Err(error) => return Err(take_back_the_blamed(planned, plan, receipt, host, error)),
+        }
+    }
+    Ok(made)
+}
+
+fn step(planned: &Planned, receipt: &mut Receipt, host: &dyn Touch) -> Result<usize> {
+    let title = planned.step.title.to_owned();
+    // Traces go first: only before the software runs can it be seen that they were absent.
+    for trace in &planned.traces {
+        receipt.write(&Entry::Will { step: title.clone(), change: trace.clone() })?;
+    }
+    let mut made = 0;
+    for want in &planned.step.wants {
+        let Some(change) = want.plan(host)? else { continue };
+        still_as_planned(&change, planned)?;
+        receipt.write(&Entry::Will { step: title.clone(), change: change.clone() })?;
+        for then in &planned.step.then {
+            receipt.write(&Entry::Owes { then: then.clone(), at_us: now_us() })?;
+        }
+        let did = change.make(host)?;
+        receipt.write(&Entry::Did { step: title.clone(), change: did.clone(), at_us: now_us() })?;
+        host.tell(Event::Changed { step: title.clone(), lines: did.describe() });
+        made += 1;
+        if host.interrupted() {
+            return Err(Error::interrupted());
+        }
+    }
+    Ok(made)
+}
+
+/// Apply may do less than the plan showed, never more: every line must have been shown. Starting a unit that an
+/// earlier change of this run stopped is no news.
+fn still_as_planned(change: &AnyChange, planned: &Planned) -> Result<()> {
+    if matches!(change, AnyChange::Unit(_)) {
+        return Ok(());
+    }
+    let shown: Vec<Line> = planned.changes.iter().flat_map(AnyChange::describe).collect();
+    let news: Vec<String> = change
+        .describe()
+        .into_iter()
+        .filter(|line| !shown.contains(line))
+        .map(|line| format!("{} {} {}", line.sign.glyph(), line.name, line.text))
+        .collect();
+    if news.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed("the host moved under the plan")
+        .because(news.join(", "))
+        .hint("run the same command again: it plans anew"))
+}
+
+/// A step that fails because of what an earlier step wrote: that is taken back, and the step gets a second chance to
+/// leave the host whole. The run fails with the first error all the same.
+fn take_back_the_blamed(
+    planned: &Planned,
+    plan: &Plan,
+    receipt: &mut Receipt,
+    host: &dyn Touch,
+    error: Error,
+) -> Error {
+    let Some(blamed) = planned.step.blames else { return error };
+    if error.exit != Exit::Failed {
+        return error;
+    }
+    let Some(culprit) = plan.steps.iter().find(|p| p.step.title == blamed && !p.changes.is_empty()) else {
+        return error;
+    };
+    let mut told = error;
+    for change in culprit.changes.iter().rev() {
+        if let Err(second) = take_back(blamed, change, receipt, host) {
+            return told.because(format!("taking `{blamed}` back failed too: {second}"));
+        }
+    }
+    host.tell(Event::Note {
+        text: format!("`{blamed}` is taken back; `{}` is tried once more", planned.step.title),
+    });
+    if let Err(second) = step(planned, receipt, host) {
+        told = told.because(format!("the second try failed too: {}", second.what()));
+    }
+    told
+}
+
+fn take_back(title: &str, change: &AnyChange, receipt: &mut Receipt, host: &dyn Touch) -> Result<()> {
+    if let AnyWayBack::Restore { change: back, .. } = change.way_back(host, How::default())? {
+        back.make(host)?;
+        receipt.write(&Entry::TookBack { step: title.to_owned(), change: change.clone() })?;
+    }
+    Ok(())
+}
+
+/// Pays what this receipt and earlier ones owe; what somebody paid already is only noted.
+pub fn pay(earlier: &[Past], receipt: &mut Receipt, host: &dyn Touch) -> Result<usize> {
+    let mut receipts = earlier.to_vec();
+    receipts.push(crate::receipt::read(receipt.path.clone())?);
+    let owed = crate::receipt::owed(&receipts);
+    for (then, since_us) in &owed {
+        if !then.is_paid(*since_us, host)? {
+            then.pay(host)?;
+            host.tell(Event::Note { text: then.to_string() });
+        }
+        receipt.write(&Entry::Paid { then: then.clone() })?;
+    }
+    Ok(owed.len())
+}

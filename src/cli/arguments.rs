@@ -1,0 +1,179 @@
+//! The command line: what can be typed, and its help.
+
+use crate::ui::{Color, Manner};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Turns this machine into a working Docker host, and back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rprov",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is a difference, 4 refused, 5 try again,
+6 reboot needed, 130 interrupted."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub told: Told,
+}
+
+/// How it is told.
+#[derive(Clone, Debug, Args)]
+pub struct Told {
+    /// Tell more: the commands that are run, what is as it was
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Tell errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Write events as JSON lines to standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+impl Told {
+    pub fn manner(&self) -> Manner {
+        Manner { json: self.json, quiet: self.quiet, verbose: self.verbose, color: self.color }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make this machine a Docker host
+    Install {
+        #[command(flatten)]
+        wanted: Wanted,
+        #[command(flatten)]
+        changing: Changing,
+        /// Do not prove the engine with a container
+        #[arg(long)]
+        no_smoke: bool,
+    },
+    /// Show what install would change
+    Plan {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// Exit with 3 if there is something to change
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Write the exact state of this host's packages and sources, for `install --locked`
+    Lock {
+        /// Where to write it; standard output without
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        configuration: Configuration,
+    },
+    /// Tell whether what was installed is still as it was made
+    Status,
+    /// Take back what install changed
+    Uninstall {
+        /// Show what would be taken back, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Take back also what others changed since
+        #[arg(long)]
+        force: bool,
+        /// Remove images, containers and volumes too
+        #[arg(long)]
+        purge_data: bool,
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Prove the engine with a container, without a registry
+    Smoke {
+        #[command(flatten)]
+        changing: Changing,
+    },
+    /// Show what rprov knows of this machine
+    Facts,
+    /// The profiles: what each distribution needs
+    Profile {
+        #[command(subcommand)]
+        command: ProfileCommand,
+    },
+    /// Print completions for a shell
+    Completions { shell: Shell },
+    /// Print the manual page
+    Man,
+    /// What the smoke test runs in its container
+    #[command(hide = true)]
+    Inside { nonce: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// List the distributions
+    List,
+    /// Show a profile, with what it inherits
+    Show { name: String },
+    /// Check a profile file
+    Check { file: PathBuf },
+}
+
+/// What is wanted of the host; flags win over the configuration, which wins over the profile.
+#[derive(Clone, Debug, Args)]
+pub struct Wanted {
+    /// Put this user into the docker group, which is as much as root; may be repeated
+    #[arg(long = "user", value_name = "NAME")]
+    pub users: Vec<String>,
+    /// The engine's version, or the front of one: 29, 28.5, 28.5.1
+    #[arg(long = "version", value_name = "V", id = "engine_version")]
+    pub version: Option<String>,
+    /// Which releases to take
+    #[arg(long, value_enum)]
+    pub channel: Option<Channel>,
+    /// More of what the profile offers, by name
+    #[arg(long = "with", value_name = "NAME", value_delimiter = ',')]
+    pub with: Vec<String>,
+    /// Install exactly what a lock file says
+    #[arg(long, value_name = "FILE")]
+    pub locked: Option<PathBuf>,
+    /// Go to the newest version within --version
+    #[arg(long, conflicts_with = "locked")]
+    pub upgrade: bool,
+    #[command(flatten)]
+    pub configuration: Configuration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Configuration {
+    /// Read this configuration instead of /etc/rprov/config.toml
+    #[arg(long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Channel {
+    Stable,
+    Test,
+}
+
+impl Channel {
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::Stable => "stable",
+            Channel::Test => "test",
+        }
+    }
+}
+
+/// For every command that changes something.
+#[derive(Clone, Debug, Args)]
+pub struct Changing {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How long to wait for locks, the clock and the network: 90s, 10m, 1h
+    #[arg(long, value_name = "DURATION", value_parser = crate::profile::wait)]
+    pub wait: Option<std::time::Duration>,
+}

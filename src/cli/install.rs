@@ -1,0 +1,167 @@
+//! `rprov install` and `rprov plan`: the same steps, looked at; the one makes them, the other shows them.
+
+use super::arguments::{Changing, Configuration, Wanted};
+use super::run::{Run, lock};
+use crate::apply;
+use crate::clock::now_us;
+use crate::error::{Error, Exit, Result};
+use crate::event::Event;
+use crate::facts::{self, Facts};
+use crate::host::Touch;
+use crate::host::local::LocalHost;
+use crate::host::{Look, Question};
+use crate::lockfile::Lock;
+use crate::plan::{self, Plan};
+use crate::profile::{self, Config, Flags, Library, Settings};
+use crate::receipt::{self, Entry, Past};
+use crate::steps::Step;
+use std::path::Path;
+use std::time::Duration;
+
+pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
+    let host = run.host(None);
+    let (_, steps) = prepare(run, wanted, None, &host)?;
+    let plan = plan::plan(&steps, &host)?;
+    show(run, &plan);
+    Ok(if exit_code && !plan.is_empty() { Exit::Difference } else { Exit::Done })
+}
+
+pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bool) -> Result<Exit> {
+    let asking = run.host(None);
+    super::may_change(&facts::gather(&asking)?)?;
+    let (settings, steps) = prepare(run, wanted, changing.wait, &asking)?;
+    let host = run.host(Some(settings.wait));
+    host.hear_signals()?;
+    let _lock = lock(&host)?;
+    let earlier = receipt::all(Path::new("/"))?;
+    let owed = receipt::owed(&earlier);
+    let plan = patiently(&steps, &host)?;
+    if plan.is_empty() && owed.is_empty() {
+        run.tell(&Event::Note { text: "nothing to do: this machine is as it should be".into() });
+        return Ok(Exit::Done);
+    }
+    show(run, &plan);
+    offer_the_user(run, &settings);
+    if !run.may("Make these changes?", changing)? {
+        return Ok(Exit::Done);
+    }
+    let outcome = make(run, &plan, &earlier, &settings, &host);
+    outcome?;
+    if !no_smoke {
+        run.tell(&Event::Step { title: "the proof".into(), number: 1, of: 1 });
+        crate::smoke::smoke(&host)?;
+    }
+    tell_about_sessions(run, &plan);
+    Ok(Exit::Done)
+}
+
+/// Facts, settings and steps: what every run of install and plan begins with.
+fn prepare(
+    run: &Run,
+    wanted: &Wanted,
+    wait: Option<Duration>,
+    host: &LocalHost,
+) -> Result<(Settings, Vec<Step>)> {
+    let flags = Flags {
+        users: wanted.users.clone(),
+        version: wanted.version.clone(),
+        channel: wanted.channel.map(|channel| channel.name().to_owned()),
+        gpu: None,
+        with: wanted.with.clone(),
+        wait,
+    };
+    let (facts, settings) = settle(flags, &wanted.configuration, host)?;
+    users_exist(&settings.users, host)?;
+    run.tell(&Event::Started {
+        version: env!("CARGO_PKG_VERSION").into(),
+        verb: run.verb.into(),
+        host: format!("{}, {}", settings.profile.title, facts.architecture),
+    });
+    let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
+    let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
+    Ok((settings, steps))
+}
+
+/// What this host is, and what is wanted of it: flags over configuration over profile.
+pub fn settle(flags: Flags, named: &Configuration, host: &LocalHost) -> Result<(Facts, Settings)> {
+    let facts = facts::gather(host)?;
+    let library = Library::load(host)?;
+    let profile = profile::choose(&facts, &library)?;
+    let environment = std::env::var_os("RPROV_CONFIG");
+    let config = Config::load(host, named.config.as_deref(), environment.as_deref().map(Path::new))?;
+    Ok((facts, Settings::merge(flags, config, profile, &library)?))
+}
+
+/// Plans, and waits where only time is missing: a clock that is behind the index.
+fn patiently(steps: &[Step], host: &LocalHost) -> Result<Plan> {
+    loop {
+        match plan::plan(steps, host) {
+            Err(error) if error.waits_for.is_some() && !host.left().is_zero() => {
+                host.pause(error.waits_for.unwrap_or_default())?;
+            }
+            planned => return planned,
+        }
+    }
+}
+
+fn make(run: &mut Run, plan: &Plan, earlier: &[Past], settings: &Settings, host: &LocalHost) -> Result<()> {
+    let mut receipt = run.begin_receipt(Some(&settings.profile.name))?;
+    let applied = apply::apply(plan, &mut receipt, host).and_then(|made| {
+        run.changes = made;
+        apply::pay(earlier, &mut receipt, host)
+    });
+    let exit = applied.as_ref().map_or_else(|error| error.exit, |_| Exit::Done);
+    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us() })?;
+    applied.map(|_| ())
+}
+
+fn show(run: &Run, plan: &Plan) {
+    if run.manner.json {
+        run.tell(&Event::Plan { steps: plan.shown() });
+    } else if plan.is_empty() {
+        crate::ui::answer("nothing to change");
+    } else {
+        crate::ui::answer(&crate::ui::plan(&plan.shown(), run.manner));
+    }
+}
+
+/// Only users who are named get the group: it is as much as root, and root has no need of it.
+fn users_exist(users: &[String], host: &dyn Look) -> Result<()> {
+    for user in users {
+        let cannot = || Error::usage(format!("cannot put `{user}` into the docker group"));
+        if user == "root" {
+            return Err(cannot().because("root may use docker anyway").hint("name the people who log in"));
+        }
+        let answer = host.query(&Question::Getent { database: "passwd", key: user.clone() })?;
+        match answer.code {
+            0 => {}
+            2 => {
+                return Err(cannot()
+                    .because("there is no such user")
+                    .hint(format!("useradd --create-home {user}")));
+            }
+            _ => return Err(cannot().because("the users cannot be looked up").tail(&answer.stderr)),
+        }
+    }
+    Ok(())
+}
+
+/// Under sudo: whoever called may want to use docker without it. Offered, never done unasked.
+fn offer_the_user(run: &Run, settings: &Settings) {
+    let Ok(user) = std::env::var("SUDO_USER") else { return };
+    if user != "root" && settings.users.is_empty() {
+        let text =
+            format!("`--user {user}` would let {user} use docker without sudo, which is as much as root");
+        run.tell(&Event::Note { text });
+    }
+}
+
+/// A session keeps the groups that it began with.
+fn tell_about_sessions(run: &Run, plan: &Plan) {
+    let joined: Vec<String> =
+        plan.lines().into_iter().filter(|line| line.kind == "member").map(|line| line.name).collect();
+    if !joined.is_empty() {
+        let text = format!("{}: from the next login on", joined.join(", "));
+        run.tell(&Event::Note { text });
+    }
+}

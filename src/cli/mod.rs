@@ -1,0 +1,93 @@
+//! One file per command; each wires rooms together and decides nothing.
+
+pub mod arguments;
+mod install;
+mod lock;
+mod profile;
+mod run;
+mod smoke;
+mod status;
+mod uninstall;
+
+use crate::error::{Error, Exit, OrFail, Result};
+use crate::facts;
+use arguments::{Cli, Command};
+use clap::CommandFactory;
+use run::Run;
+
+/// Runs one command and says with which code to end.
+pub fn run(cli: Cli) -> Exit {
+    let manner = cli.told.manner();
+    match cli.command {
+        Command::Install { wanted, changing, no_smoke } => {
+            Run::new("install", manner).carry_out(|run| install::install(run, &wanted, &changing, no_smoke))
+        }
+        Command::Plan { wanted, exit_code } => {
+            Run::new("plan", manner).carry_out(|run| install::plan(run, &wanted, exit_code))
+        }
+        Command::Lock { output, configuration } => {
+            Run::new("lock", manner).carry_out(|run| lock::lock(run, output.as_deref(), &configuration))
+        }
+        Command::Status => Run::new("status", manner).carry_out(status::status),
+        Command::Uninstall { dry_run, force, purge_data, changing } => Run::new("uninstall", manner)
+            .carry_out(|run| {
+                uninstall::uninstall(run, dry_run, crate::resources::How { force, purge_data }, &changing)
+            }),
+        Command::Smoke { changing } => {
+            Run::new("smoke", manner).carry_out(|run| smoke::smoke(run, &changing))
+        }
+        Command::Facts => Run::new("facts", manner).carry_out(show_facts),
+        Command::Profile { command } => {
+            Run::new("profile", manner).carry_out(|run| profile::profile(run, &command))
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "rprov", &mut std::io::stdout());
+            Exit::Done
+        }
+        Command::Man => Run::new("man", manner).carry_out(|_| man()),
+        Command::Inside { nonce } => match crate::smoke::inside(&nonce) {
+            Ok(said) => {
+                crate::ui::answer(&said);
+                Exit::Done
+            }
+            Err(error) => error.exit,
+        },
+    }
+}
+
+fn show_facts(run: &mut Run) -> Result<Exit> {
+    let facts = facts::gather(&run.host(None))?;
+    // Facts are an answer for programs as for people: one form for both.
+    let text = serde_json::to_string_pretty(&facts).or_fail(|| "cannot show the facts".into())?;
+    crate::ui::answer(&text);
+    Ok(Exit::Done)
+}
+
+fn man() -> Result<Exit> {
+    let cannot = || "cannot write the manual page".to_owned();
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page).or_fail(cannot)?;
+    for mut command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()).cloned() {
+        command = command.name("").disable_help_subcommand(true);
+        let name = command.get_display_name().unwrap_or_default().to_owned();
+        let _unused = name;
+        clap_mangen::Man::new(command).render_options_section(&mut page).or_fail(cannot)?;
+    }
+    crate::ui::answer(&String::from_utf8_lossy(&page));
+    Ok(Exit::Done)
+}
+
+/// Every command that changes something is root's, on a host that systemd runs.
+fn may_change(facts: &facts::Facts) -> Result<()> {
+    if !facts.root {
+        return Err(Error::refused("cannot change this host")
+            .because("rprov does not run as root")
+            .hint("sudo rprov …"));
+    }
+    if facts.init != facts::Init::Systemd {
+        return Err(Error::refused("cannot change this host")
+            .because(format!("systemd does not run here: process 1 is `{}`", facts.first_process))
+            .hint("run rprov on the host itself, not in a chroot or a container; in WSL 2 put `systemd=true` below `[boot]` in /etc/wsl.conf"));
+    }
+    Ok(())
+}

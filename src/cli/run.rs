@@ -1,0 +1,178 @@
+//! One run of a command: its host, its lock, its events from the first to the last, and its exit code.
+
+use super::arguments::Changing;
+use crate::clock::now_us;
+use crate::error::{Error, Exit, OrFail, Result};
+use crate::event::Event;
+use crate::host::Touch;
+use crate::host::local::LocalHost;
+use crate::receipt::{Entry, Receipt};
+use crate::ui::{self, Manner};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long to wait where neither flag nor configuration says it.
+pub const WAIT: Duration = Duration::from_secs(600);
+
+pub struct Run {
+    pub verb: &'static str,
+    pub manner: Manner,
+    pub changes: usize,
+    pub receipt: Option<PathBuf>,
+    began: Instant,
+    sink: Rc<dyn Fn(&Event)>,
+    log: PathBuf,
+}
+
+impl Run {
+    pub fn new(verb: &'static str, manner: Manner) -> Run {
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        Run {
+            verb,
+            manner,
+            changes: 0,
+            receipt: None,
+            began: Instant::now(),
+            sink: manner.sink().into(),
+            log: PathBuf::from(format!("/var/log/rprov/{stamp}-{verb}.log")),
+        }
+    }
+
+    /// Runs the command; an error is told, and its code is the run's.
+    pub fn carry_out(mut self, command: impl FnOnce(&mut Run) -> Result<Exit>) -> Exit {
+        let exit = match command(&mut self) {
+            Ok(exit) => exit,
+            Err(error) => {
+                self.tell(&self.error_event(&error));
+                error.exit
+            }
+        };
+        if self.manner.json && self.speaks_events() {
+            self.tell(&Event::Finished {
+                exit: exit as i32,
+                changes: self.changes,
+                seconds: self.began.elapsed().as_secs_f64(),
+                log: self.log_made(),
+                receipt: self.receipt.as_ref().map(|path| path.display().to_string()),
+            });
+        }
+        exit
+    }
+
+    /// `facts`, `profile` and `lock` answer with one document; the others with a stream.
+    fn speaks_events(&self) -> bool {
+        matches!(self.verb, "install" | "plan" | "uninstall" | "smoke" | "status")
+    }
+
+    fn error_event(&self, error: &Error) -> Event {
+        Event::Error {
+            what: error.what().to_owned(),
+            because: error.reasons().to_vec(),
+            output: error.output().to_vec(),
+            hint: error.next().map(str::to_owned),
+            log: self.log_made(),
+        }
+    }
+
+    fn log_made(&self) -> Option<String> {
+        self.log.exists().then(|| self.log.display().to_string())
+    }
+
+    pub fn tell(&self, event: &Event) {
+        (self.sink)(event);
+    }
+
+    /// This machine, with the time that may be waited.
+    pub fn host(&self, wait: Option<Duration>) -> LocalHost {
+        let sink = self.sink.clone();
+        LocalHost::new(
+            Path::new("/"),
+            Box::new(move |event| sink(event)),
+            wait.unwrap_or(WAIT),
+            self.log.clone(),
+        )
+    }
+
+    /// Asks before something is changed; `--yes` answers.
+    ///
+    /// # Errors
+    /// Without a terminal a question cannot be asked: exit 2.
+    pub fn may(&self, question: &str, changing: &Changing) -> Result<bool> {
+        if changing.yes {
+            return Ok(true);
+        }
+        let asked = if self.manner.json { None } else { ui::ask(question) };
+        asked.ok_or_else(|| {
+            Error::usage(format!("cannot ask: {}", question.to_lowercase().trim_end_matches('?')))
+                .because("there is no terminal")
+                .hint(format!("rprov {} --yes", self.verb))
+        })
+    }
+
+    pub fn begin_receipt(&mut self, profile: Option<&str>) -> Result<Receipt> {
+        let header = Entry::Header {
+            format: 1,
+            rprov: env!("CARGO_PKG_VERSION").into(),
+            verb: self.verb.into(),
+            at_us: now_us(),
+            profile: profile.map(str::to_owned),
+            arguments: std::env::args().skip(1).map(|a| crate::host::fetch::mask(&a)).collect(),
+        };
+        let receipt = Receipt::begin(Path::new("/"), self.verb, header)?;
+        self.receipt = Some(receipt.path.clone());
+        Ok(receipt)
+    }
+}
+
+/// Held while a run may change the host. Not below /run/lock: anyone may write there.
+pub struct Lock {
+    _file: std::fs::File,
+}
+
+const LOCK_DIRECTORY: &str = "/run/rprov";
+
+/// Takes the lock, and waits for who holds it.
+///
+/// # Errors
+/// The wait is over: exit 5, with the holder.
+pub fn lock(host: &dyn Touch) -> Result<Lock> {
+    let cannot = || "cannot take the lock `/run/rprov/lock`".to_owned();
+    let run = rustix::fs::open("/run", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).or_fail(cannot)?;
+    match rustix::fs::mkdirat(&run, "rprov", Mode::RWXU) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(error).or_fail(cannot),
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file =
+        rustix::fs::open(format!("{LOCK_DIRECTORY}/lock"), flags, Mode::RUSR | Mode::WUSR).or_fail(cannot)?;
+    let mut file = std::fs::File::from(file);
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(error).or_fail(cannot);
+        }
+        let holder = holder(&mut file);
+        if host.left().is_zero() {
+            return Err(Error::try_again(cannot())
+                .because(format!("{holder} holds it"))
+                .hint("wait for it, or give a longer --wait"));
+        }
+        host.pause(&holder)?;
+    }
+    let told = format!("rprov (process {})\n", std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(told.as_bytes()))
+        .or_fail(cannot)?;
+    Ok(Lock { _file: file })
+}
+
+fn holder(file: &mut std::fs::File) -> String {
+    let mut text = String::new();
+    match file.rewind().and_then(|()| file.read_to_string(&mut text)) {
+        Ok(_) if !text.trim().is_empty() => format!("another {}", text.trim()),
+        _ => "another rprov".into(),
+    }
+}

@@ -1,0 +1,65 @@
+//! `rprov uninstall`: takes back what install changed.
+
+use super::arguments::Changing;
+use super::run::{Run, lock};
+use crate::error::{Exit, Result};
+use crate::event::Event;
+use crate::receipt::{self, Past};
+use crate::resources::{AnyWayBack, How};
+use crate::{facts, undo};
+use std::path::Path;
+
+/// The verbs whose receipts this one reads: a repair is taken back by `doctor --undo` alone.
+const VERBS: [&str; 2] = ["install", "upgrade"];
+
+pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) -> Result<Exit> {
+    let host = run.host(changing.wait);
+    super::may_change(&facts::gather(&host)?)?;
+    host.hear_signals()?;
+    let _lock = lock(&host)?;
+    let receipts: Vec<Past> = receipt::all(Path::new("/"))?
+        .into_iter()
+        .filter(|past| VERBS.contains(&past.verb.as_str()))
+        .collect();
+    let ways = undo::simulate(&receipts, &host, how)?;
+    if ways.is_empty() {
+        run.tell(&Event::Note { text: "there is no receipt of an install: nothing to take back".into() });
+        receipt::forget(Path::new("/"))?;
+        return Ok(Exit::Done);
+    }
+    if dry_run {
+        for way in &ways {
+            run.tell(&way.event());
+        }
+        return Ok(Exit::Done);
+    }
+    let restores = ways.iter().filter(|way| matches!(way.back, AnyWayBack::Restore { .. })).count();
+    if restores > 0 && !changing.yes {
+        for way in &ways {
+            run.tell(&way.event());
+        }
+        if !run.may("Take this back?", changing)? {
+            return Ok(Exit::Done);
+        }
+    }
+    let mut receipt = run.begin_receipt(None)?;
+    let undone = undo::undo(&receipts, &mut receipt, &host, how)?;
+    run.changes = undone.restored;
+    finish(run, undone)
+}
+
+/// After a complete uninstall nothing of ours is left but what belongs to the administrator, which is named.
+fn finish(run: &mut Run, undone: undo::Undone) -> Result<Exit> {
+    if undone.left > 0 {
+        let text = format!("{} left to who changed it since; `rprov uninstall --force` insists", undone.left);
+        run.tell(&Event::Note { text });
+        return Ok(Exit::Done);
+    }
+    receipt::forget(Path::new("/"))?;
+    run.receipt = None;
+    let stays: Vec<&str> =
+        ["/etc/rprov", "/var/log/rprov"].into_iter().filter(|path| Path::new(path).exists()).collect();
+    let text = format!("this machine is as it was before; {} and the program stay", stays.join(", "));
+    run.tell(&Event::Note { text });
+    Ok(Exit::Done)
+}

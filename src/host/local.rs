@@ -1,0 +1,425 @@
+//! This machine, or a directory that stands for it in tests: files below a root, and programs in root's environment.
+
+mod ask;
+
+use super::fetch::Fetcher;
+use super::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};
+use crate::error::{Error, Exit, OrFail, Result};
+use crate::event::Event;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where programs are looked for, whatever the caller's PATH says.
+pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Draws events: a terminal, a stream of JSON, the journal.
+pub type Sink = Box<dyn Fn(&Event)>;
+
+pub struct LocalHost {
+    root: PathBuf,
+    fetcher: Fetcher,
+    answers: RefCell<HashMap<Question, Output>>,
+    sink: Sink,
+    deadline: Instant,
+    stop: Arc<AtomicBool>,
+    log: RefCell<Log>,
+}
+
+impl LocalHost {
+    /// `log` is where the output of every command goes, made when the first command runs.
+    pub fn new(root: &Path, sink: Sink, wait: Duration, log: PathBuf) -> LocalHost {
+        LocalHost {
+            root: root.to_owned(),
+            fetcher: Fetcher::new(),
+            answers: RefCell::default(),
+            sink,
+            deadline: Instant::now() + wait,
+            stop: Arc::default(),
+            log: RefCell::new(Log { path: log, file: None }),
+        }
+    }
+
+    /// SIGINT, SIGTERM and SIGHUP end the run after the change in hand; a second one at once. Children live in a
+    /// process group of their own and do not hear them.
+    pub fn hear_signals(&self) -> Result<()> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let cannot = || "cannot listen for signals".to_owned();
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                Exit::Interrupted as i32,
+                self.stop.clone(),
+            )
+            .or_fail(cannot)?;
+            signal_hook::flag::register(signal, self.stop.clone()).or_fail(cannot)?;
+        }
+        Ok(())
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The log of this run, if any command was run.
+    pub fn log_path(&self) -> Option<PathBuf> {
+        let log = self.log.borrow();
+        log.file.as_ref().map(|_| log.path.clone())
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// What a question was answered may be another thing after a change.
+    fn forget_answers(&self) {
+        self.answers.borrow_mut().clear();
+    }
+
+    /// The place that a write goes to: behind a link, if all its parts are root's.
+    fn behind_links(&self, path: &Path) -> Result<PathBuf> {
+        let mut place = path.to_owned();
+        for _ in 0..16 {
+            let Some(target) = self.link(&place)? else { return Ok(place) };
+            let parent = place.parent().unwrap_or(Path::new("/"));
+            place = normal(&parent.join(target));
+            self.parts_are_roots(&place)?;
+        }
+        Err(Error::refused(format!("cannot write `{}`", path.display())).because("too many links"))
+    }
+
+    fn parts_are_roots(&self, path: &Path) -> Result<()> {
+        for part in path.ancestors().skip(1) {
+            let Some(stat) = self.stat(part)? else { continue };
+            if self.root == Path::new("/")
+                && (stat.uid != 0 || stat.mode & 0o022 != 0 && stat.mode & 0o1000 == 0)
+            {
+                return Err(Error::refused(format!("cannot write `{}`", path.display())).because(format!(
+                    "it is reached by a link through `{}`, which is not root's alone",
+                    part.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Without `.` and `..`.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+fn absent_is_none<T>(result: std::io::Result<T>, what: impl FnOnce() -> String) -> Result<Option<T>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(error) if error.kind() == PermissionDenied => {
+            Err(Error::refused(what()).because(error).hint("run it again with sudo"))
+        }
+        Err(error) => Err(error).or_fail(what),
+    }
+}
+
+impl Look for LocalHost {
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        absent_is_none(fs::read(self.at(path)), || format!("cannot read `{}`", path.display()))
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        let found = fs::symlink_metadata(self.at(path));
+        let found = absent_is_none(found, || format!("cannot look at `{}`", path.display()))?;
+        Ok(found.map(|meta| Stat {
+            kind: match meta.file_type() {
+                kind if kind.is_file() => Kind::File,
+                kind if kind.is_dir() => Kind::Directory,
+                kind if kind.is_symlink() => Kind::Link,
+                _ => Kind::Other,
+            },
+            mode: meta.permissions().mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+            size: meta.size(),
+            modified: meta.mtime(),
+        }))
+    }
+
+    fn link(&self, path: &Path) -> Result<Option<PathBuf>> {
+        match fs::read_link(self.at(path)) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(None),
+            result => absent_is_none(result, || format!("cannot read the link `{}`", path.display())),
+        }
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<String>> {
+        let cannot = || format!("cannot list `{}`", path.display());
+        let Some(entries) = absent_is_none(fs::read_dir(self.at(path)), cannot)? else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(entry.or_fail(cannot)?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn query(&self, question: &Question) -> Result<Output> {
+        if let Some(answer) = self.answers.borrow().get(question) {
+            return Ok(answer.clone());
+        }
+        let answer = ask::ask(question, self)?;
+        self.answers.borrow_mut().insert(question.clone(), answer.clone());
+        Ok(answer)
+    }
+
+    fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
+        self.fetcher.fetch(url, limit)
+    }
+
+    fn fetch_again(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
+        self.fetcher.fetch_again(url, limit)
+    }
+
+    fn now(&self) -> i64 {
+        jiff::Timestamp::now().as_second()
+    }
+}
+
+impl Touch for LocalHost {
+    fn write(&self, path: &Path, bytes: &[u8], owner: Owner) -> Result<()> {
+        self.forget_answers();
+        let path = self.behind_links(path)?;
+        let place = self.at(&path);
+        let cannot = || format!("cannot write `{}`", path.display());
+        let directory = place.parent().unwrap_or(Path::new("/"));
+        let name = place.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut file =
+            tempfile::Builder::new().prefix(&format!(".{name}.")).tempfile_in(directory).or_fail(cannot)?;
+        file.write_all(bytes).or_fail(cannot)?;
+        std::os::unix::fs::fchown(file.as_file(), Some(owner.uid), Some(owner.gid)).or_fail(cannot)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(owner.mode)).or_fail(cannot)?;
+        // The SELinux label, and what else stood on the file, travels along.
+        for name in xattr::list(&place).into_iter().flatten() {
+            if let Ok(Some(value)) = xattr::get(&place, &name) {
+                xattr::set(file.path(), &name, &value).or_fail(cannot)?;
+            }
+        }
+        file.as_file().sync_all().or_fail(cannot)?;
+        file.persist(&place).or_fail(cannot)?;
+        sync_directory(directory)
+    }
+
+    fn make_directory(&self, path: &Path, owner: Owner) -> Result<()> {
+        self.forget_answers();
+        let place = self.at(path);
+        let cannot = || format!("cannot make the directory `{}`", path.display());
+        fs::create_dir(&place).or_fail(cannot)?;
+        std::os::unix::fs::chown(&place, Some(owner.uid), Some(owner.gid)).or_fail(cannot)?;
+        fs::set_permissions(&place, fs::Permissions::from_mode(owner.mode)).or_fail(cannot)?;
+        sync_directory(place.parent().unwrap_or(Path::new("/")))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        self.forget_answers();
+        let place = self.at(path);
+        let cannot = || format!("cannot remove `{}`", path.display());
+        let Some(stat) = self.stat(path)? else { return Ok(()) };
+        let removed = match stat.kind {
+            Kind::Directory => fs::remove_dir(&place),
+            _ => fs::remove_file(&place),
+        };
+        removed.or_fail(cannot)?;
+        sync_directory(place.parent().unwrap_or(Path::new("/")))
+    }
+
+    fn remove_all(&self, path: &Path) -> Result<()> {
+        self.forget_answers();
+        match self.stat(path)?.map(|stat| stat.kind) {
+            Some(Kind::Directory) => {
+                fs::remove_dir_all(self.at(path)).or_fail(|| format!("cannot remove `{}`", path.display()))
+            }
+            Some(_) => self.remove(path),
+            None => Ok(()),
+        }
+    }
+
+    fn run(&self, command: &Command) -> Result<Output> {
+        self.forget_answers();
+        self.tell(Event::Command { argv: command.argv.clone() });
+        let output = if command.capture { captured(command)? } else { self.run_logged(command)? };
+        self.forget_answers();
+        Ok(output)
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn pause(&self, waiting_for: &str) -> Result<()> {
+        if self.interrupted() {
+            return Err(Error::interrupted());
+        }
+        self.tell(Event::Waiting { waiting_for: waiting_for.to_owned(), left_s: self.left().as_secs() });
+        std::thread::sleep(Duration::from_secs(1).min(self.left()));
+        Ok(())
+    }
+
+    fn tell(&self, event: Event) {
+        (self.sink)(&event);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    fs::File::open(path).and_then(|d| d.sync_all()).or_fail(|| format!("cannot sync `{}`", path.display()))
+}
+
+/// Root's environment, and nothing else of the caller's but the proxies.
+pub(super) fn environment() -> Vec<(String, String)> {
+    let mut environment: Vec<(String, String)> =
+        [("PATH", PATH), ("LC_ALL", "C"), ("LANGUAGE", ""), ("HOME", "/root")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into();
+    for name in ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"] {
+        for name in [name.to_owned(), name.to_uppercase()] {
+            if let Ok(value) = std::env::var(&name) {
+                environment.push((name, value));
+            }
+        }
+    }
+    environment
+}
+
+/// duct's expression for an argument list: found in root's PATH, deaf to our signals, stdin closed.
+fn expression(argv: &[String], env: &[(String, String)]) -> Result<duct::Expression> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(Error::failed("an empty command"));
+    };
+    let found = which::which_in(program, Some(PATH), "/").map_err(|_| {
+        Error::failed(format!("cannot run `{program}`")).because(format!("it is not in {PATH}"))
+    })?;
+    let environment: Vec<(String, String)> = environment().into_iter().chain(env.iter().cloned()).collect();
+    Ok(duct::cmd(found, arguments).full_env(environment).dir("/").stdin_null().unchecked().before_spawn(
+        |child| {
+            child.process_group(0);
+            Ok(())
+        },
+    ))
+}
+
+/// Waits for a child until its time is over; then it is ended, and that is an error.
+fn finish(handle: &duct::Handle, argv: &[String], timeout: Duration) -> Result<std::process::Output> {
+    let cannot = || format!("cannot run `{}`", argv.join(" "));
+    match handle.wait_timeout(timeout).or_fail(cannot)? {
+        Some(output) => Ok(output.clone()),
+        None => {
+            handle.kill().or_fail(cannot)?;
+            Err(Error::try_again(cannot()).because(format!("it was not done after {} s", timeout.as_secs())))
+        }
+    }
+}
+
+/// Runs a command and gives back what it wrote.
+pub(super) fn captured(command: &Command) -> Result<Output> {
+    let running = expression(&command.argv, &command.env)?.stdout_capture().stderr_capture().start();
+    let running = running.or_fail(|| format!("cannot run `{}`", command.argv.join(" ")))?;
+    let output = finish(&running, &command.argv, command.timeout)?;
+    Ok(Output {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Where the output of every command goes: a file, so that a package manager outlives us without a broken pipe.
+struct Log {
+    path: PathBuf,
+    file: Option<fs::File>,
+}
+
+/// How many logs are kept.
+const LOGS: usize = 20;
+
+impl LocalHost {
+    fn run_logged(&self, command: &Command) -> Result<Output> {
+        let mut file = self.open_log()?;
+        let cannot = || format!("cannot write the log `{}`", self.log.borrow().path.display());
+        writeln!(file, "$ {}", command.argv.join(" ")).or_fail(cannot)?;
+        let from = file.seek(SeekFrom::End(0)).or_fail(cannot)?;
+        let (out, err) = (file.try_clone().or_fail(cannot)?, file.try_clone().or_fail(cannot)?);
+        let running = expression(&command.argv, &command.env)?.stdout_file(out).stderr_file(err).start();
+        let running = running.or_fail(|| format!("cannot run `{}`", command.argv.join(" ")))?;
+        let output = finish(&running, &command.argv, command.timeout)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(from)).or_fail(cannot)?;
+        file.read_to_end(&mut bytes).or_fail(cannot)?;
+        let stdout = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Output { code: output.status.code().unwrap_or(-1), stdout, stderr: String::new() })
+    }
+
+    fn open_log(&self) -> Result<fs::File> {
+        let mut log = self.log.borrow_mut();
+        if log.file.is_none() {
+            let path = log.path.clone();
+            let cannot = || format!("cannot begin the log `{}`", path.display());
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            fs::create_dir_all(directory).or_fail(cannot)?;
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o750)).or_fail(cannot)?;
+            let mut options = fs::OpenOptions::new();
+            let file = std::os::unix::fs::OpenOptionsExt::mode(
+                options.read(true).append(true).create_new(true),
+                0o600,
+            )
+            .open(&path)
+            .or_fail(cannot)?;
+            keep_the_last(directory)?;
+            log.file = Some(file);
+        }
+        match &log.file {
+            Some(file) => file.try_clone().or_fail(|| format!("cannot use the log `{}`", log.path.display())),
+            None => Err(Error::failed("no log")),
+        }
+    }
+}
+
+fn keep_the_last(directory: &Path) -> Result<()> {
+    let cannot = || format!("cannot tidy `{}`", directory.display());
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(directory).or_fail(cannot)? {
+        let path = entry.or_fail(cannot)?.path();
+        if path.extension().is_some_and(|e| e == "log") {
+            logs.push(path);
+        }
+    }
+    logs.sort();
+    for old in logs.iter().rev().skip(LOGS) {
+        fs::remove_file(old).or_fail(cannot)?;
+    }
+    Ok(())
+}
+
+/// Asks a program of the host about this program: read-only.
+pub fn ask_program(argv: &[&str]) -> Result<Output> {
+    captured(&Command::new(argv.iter().copied()).timeout(Duration::from_secs(30)))
+}

@@ -1,0 +1,68 @@
+//! The difference between what the steps want and what the host shows, in order.
+
+use crate::error::Result;
+use crate::event::{Line, PlannedStep};
+use crate::host::Look;
+use crate::resources::trace::Seen;
+use crate::resources::{AnyChange, Change, Resource};
+use crate::steps::Step;
+
+/// The changes of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    pub step: Step,
+    pub traces: Vec<AnyChange>,
+    pub changes: Vec<AnyChange>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Planned>,
+}
+
+/// Looks at every want. Holds only a `Look`, so that a plan changes nothing.
+pub fn plan(steps: &[Step], host: &dyn Look) -> Result<Plan> {
+    let mut plan = Plan::default();
+    for step in steps {
+        let mut changes = Vec::new();
+        for want in &step.wants {
+            changes.extend(want.plan(host)?);
+        }
+        let traces = if changes.is_empty() { Vec::new() } else { traces(step, host)? };
+        plan.steps.push(Planned { step: step.clone(), traces, changes });
+    }
+    Ok(plan)
+}
+
+/// The traces that are worth remembering: what was absent, and whether data was there before.
+fn traces(step: &Step, host: &dyn Look) -> Result<Vec<AnyChange>> {
+    let mut changes = Vec::new();
+    for trace in &step.traces {
+        let before = trace.get(host)?;
+        if before == Seen::Absent || trace.data {
+            changes.push(AnyChange::Trace(Change { resource: trace.clone(), before, after: Seen::Anything }));
+        }
+    }
+    Ok(changes)
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.steps.iter().all(|planned| planned.changes.is_empty())
+    }
+
+    /// For people and for `--json`: only the steps that change something.
+    pub fn shown(&self) -> Vec<PlannedStep> {
+        let changing = self.steps.iter().filter(|planned| !planned.changes.is_empty());
+        changing
+            .map(|planned| PlannedStep {
+                title: planned.step.title.to_owned(),
+                lines: planned.changes.iter().flat_map(|change| change.describe()).collect(),
+            })
+            .collect()
+    }
+
+    pub fn lines(&self) -> Vec<Line> {
+        self.shown().into_iter().flat_map(|step| step.lines).collect()
+    }
+}

@@ -1,0 +1,122 @@
+//! The one list that gives the order of the steps.
+
+use super::settings::{Settings, Trust};
+use crate::daemon_config;
+use crate::error::{Error, Result};
+use crate::facts::Facts;
+use crate::lockfile::{Lock, LockedPackage};
+use crate::resources::json_keys::Engine;
+use crate::resources::packages::Versions;
+use crate::resources::repository::Source;
+use crate::resources::trace::Trace;
+use crate::steps::{Step, daemon_json, docker_group, members, packages, repository, units};
+use crate::trust::Pin;
+use crate::trust::apt::AptSource;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What this host is to become, in order: group and configuration before the engine, which starts when it comes.
+///
+/// # Errors
+/// An engine from a snap cannot live beside ours (docker-archive/docker-snap#4): refused with the way out.
+pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: bool) -> Result<Vec<Step>> {
+    if facts.snap_docker {
+        return Err(Error::refused("cannot install the engine")
+            .because("a docker snap is installed, and two engines fight over the same containers")
+            .hint("snap remove docker, and restart the machine so that its AppArmor profiles go too"));
+    }
+    let profile = &settings.profile;
+    let source = source(settings, &facts.architecture)?;
+    Ok(vec![
+        repository::step(&source),
+        docker_group::step(&profile.group),
+        daemon_json::step(
+            daemon_config::keys_to_set(&settings.daemon.asked),
+            engine(settings, facts),
+            &profile.units.engine,
+        ),
+        packages::step(packages::Asked {
+            source,
+            packages: match lock {
+                Some(lock) => locked_packages(settings, lock),
+                None => wanted_packages(settings, facts, upgrade),
+            },
+            conflicts: profile.conflicts.remove.clone(),
+            traces: traces(settings),
+        }),
+        members::step(&settings.users, &profile.group),
+        units::step(&profile.units.start),
+    ])
+}
+
+/// The source as it is fetched and written; an administrator's own key file is the pin.
+pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
+    let wanted = &settings.source;
+    let pin = match &wanted.trust {
+        Trust::Pinned { certificate, fingerprint } => {
+            Pin { key: certificate.clone(), fingerprints: vec![fingerprint.as_str().to_owned()] }
+        }
+        Trust::Administrators(key) => Pin::of_file(key.bytes.clone())?,
+    };
+    Ok(Source {
+        index: AptSource {
+            root: wanted.uri.clone(),
+            suite: wanted.suite.clone(),
+            component: wanted.channel.clone(),
+            architecture: architecture.to_owned(),
+            pin,
+        },
+        original: wanted.original.clone(),
+        file: wanted.file.clone(),
+        key_file: wanted.key_file.clone(),
+    })
+}
+
+/// On a host that has an engine already nothing of ours is written that nobody asked for.
+fn engine(settings: &Settings, facts: &Facts) -> Engine {
+    let defaults =
+        if facts.engine { Vec::new() } else { daemon_config::keys_to_set(&settings.daemon.defaults) };
+    Engine {
+        unit: settings.profile.units.engine.clone(),
+        version: settings.version.clone(),
+        unless_named: ["log-driver", "log-opts"].map(str::to_owned).to_vec(),
+        defaults,
+    }
+}
+
+fn wanted_packages(settings: &Settings, facts: &Facts, upgrade: bool) -> BTreeMap<String, Versions> {
+    let packages = &settings.profile.packages;
+    // What only some hosts need is the distribution's own: its version is not ours to choose.
+    let distributions: BTreeSet<&String> = packages.when.values().flatten().collect();
+    let versions = |name: &String| {
+        let versioned = packages.versioned.contains(name);
+        let distribution = distributions.contains(name);
+        Versions {
+            floor: versioned.then(|| packages.floor.clone()),
+            prefix: settings.version.clone().filter(|_| versioned),
+            newest: upgrade && !distribution,
+            distribution,
+            ..Versions::default()
+        }
+    };
+    settings.packages(facts).iter().map(|name| (name.clone(), versions(name))).collect()
+}
+
+/// Every package of a lock in its exact version, whether named or come along.
+fn locked_packages(settings: &Settings, lock: &Lock) -> BTreeMap<String, Versions> {
+    let packages = &settings.profile.packages;
+    let ours: BTreeSet<&String> = packages.engine.iter().chain(packages.with.values().flatten()).collect();
+    let versions = |locked: &LockedPackage| Versions {
+        exact: Some(locked.version.clone()),
+        sha256: locked.sha256.clone(),
+        distribution: !ours.contains(&locked.name),
+        ..Versions::default()
+    };
+    lock.package.iter().map(|locked| (locked.name.clone(), versions(locked))).collect()
+}
+
+fn traces(settings: &Settings) -> Vec<Trace> {
+    let traces = &settings.profile.traces;
+    let made = traces.made.iter().map(|path| Trace { path: path.clone(), data: false });
+    let data = traces.data.iter().map(|path| Trace { path: path.clone(), data: true });
+    made.chain(data).collect()
+}

@@ -1,0 +1,231 @@
+//! A systemd unit: enabled and running, or neither.
+
+use super::{Change, How, Resource, WayBack};
+use crate::error::{Error, Result};
+use crate::event::Line;
+use crate::host::{Command, Look, Question, Touch};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unit {
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitState {
+    /// No unit file: the package is not there yet, or no more.
+    #[serde(default)]
+    pub missing: bool,
+    #[serde(default)]
+    pub masked: bool,
+    pub enabled: bool,
+    pub active: bool,
+}
+
+impl UnitState {
+    pub const RUNNING: UnitState = UnitState { missing: false, masked: false, enabled: true, active: true };
+}
+
+/// What `systemctl show` says of one unit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown(BTreeMap<String, String>);
+
+impl Shown {
+    pub fn of(host: &dyn Look, unit: &str) -> Result<Shown> {
+        let answer = host.query(&Question::UnitShow { unit: unit.to_owned() })?;
+        if !answer.ok() {
+            return Err(Error::failed(format!("cannot ask systemd about `{unit}`")).tail(&answer.stderr));
+        }
+        Ok(Shown::parse(&answer.stdout))
+    }
+    pub fn parse(text: &str) -> Shown {
+        Shown(text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect())
+    }
+    pub fn get(&self, property: &str) -> &str {
+        self.0.get(property).map(String::as_str).unwrap_or_default()
+    }
+    /// When the unit last became active, in microseconds since the epoch; 0 if not since the boot. By the monotonic
+    /// stamp: the other one is words, in another form with every systemd.
+    pub fn started_us(&self) -> u64 {
+        let started: u64 = self.get("ActiveEnterTimestampMonotonic").parse().unwrap_or(0);
+        if started == 0 {
+            return 0;
+        }
+        crate::clock::now_us().saturating_sub(crate::clock::up_us().saturating_sub(started))
+    }
+    fn state(&self) -> UnitState {
+        let file = self.get("UnitFileState");
+        UnitState {
+            missing: self.get("LoadState") == "not-found",
+            masked: self.get("LoadState") == "masked" || file.starts_with("masked"),
+            // What cannot be enabled by itself needs no enabling.
+            enabled: matches!(
+                file,
+                "enabled" | "enabled-runtime" | "static" | "alias" | "indirect" | "generated"
+            ),
+            active: self.get("ActiveState") == "active",
+        }
+    }
+}
+
+impl Resource for Unit {
+    type State = UnitState;
+
+    fn get(&self, host: &dyn Look) -> Result<UnitState> {
+        Ok(Shown::of(host, &self.name)?.state())
+    }
+
+    fn set(&self, state: &UnitState, host: &dyn Touch) -> Result<()> {
+        let now = self.get(host)?;
+        if now == *state {
+            return Ok(());
+        }
+        if state.enabled || state.active { self.start(host, now, *state) } else { self.stop(host, now) }
+    }
+
+    fn meets(now: &UnitState, want: &UnitState) -> bool {
+        now.enabled == want.enabled && now.active == want.active && now.masked == want.masked
+    }
+
+    fn still_ours(now: &UnitState, after: &UnitState) -> bool {
+        // Stopped by hand is still ours to disable; masked by hand is somebody's will.
+        now.masked == after.masked
+    }
+
+    /// A unit that was stopped is drift, whoever stopped it.
+    fn drifted(&self, after: &UnitState, host: &dyn Look) -> Result<Option<UnitState>> {
+        let now = self.get(host)?;
+        Ok((!Self::meets(&now, after)).then_some(now))
+    }
+
+    fn describe(&self, before: &UnitState, after: &UnitState) -> Vec<Line> {
+        let mut words = Vec::new();
+        for (was, is, yes, no) in [
+            (before.masked, after.masked, "masked", "unmasked"),
+            (before.enabled, after.enabled, "enabled", "disabled"),
+            (before.active, after.active, "started", "stopped"),
+        ] {
+            if was != is {
+                words.push(if is { yes } else { no });
+            }
+        }
+        if words.is_empty() {
+            return Vec::new();
+        }
+        vec![match after.active {
+            true => Line::add("unit", &self.name, words.join(", ")),
+            false => Line::remove("unit", &self.name, words.join(", ")),
+        }]
+    }
+
+    fn way_back(&self, change: &Change<Self>, host: &dyn Look, how: How) -> Result<WayBack<UnitState>> {
+        let now = self.get(host)?;
+        Ok(if now.missing || Self::meets(&now, &change.before) {
+            WayBack::AlreadyAsBefore
+        } else if Self::still_ours(&now, &change.after) || how.force {
+            WayBack::Restore { now, to: change.before, told: Vec::new() }
+        } else {
+            WayBack::ChangedSince { why: "it was masked since".into() }
+        })
+    }
+}
+
+/// dockerd may take its time on a slow disk: systemd's own limit for it is longer than most.
+const START: Duration = Duration::from_secs(180);
+
+impl Unit {
+    fn start(&self, host: &dyn Touch, now: UnitState, want: UnitState) -> Result<()> {
+        if now.masked {
+            // After unmask the socket says "service not loaded" until systemd has read the files again (DietPi#8108).
+            host.run(&Command::new(["systemctl", "unmask", &self.name]))?
+                .or_failed(|| self.cannot("unmask"))?;
+            host.run(&Command::new(["systemctl", "daemon-reload"]))?.or_failed(|| self.cannot("reload"))?;
+        }
+        if want.enabled && !now.enabled {
+            host.run(&Command::new(["systemctl", "enable", &self.name]))?
+                .or_failed(|| self.cannot("enable"))?;
+        }
+        if want.active && !now.active {
+            // Three failed starts in a minute would hide the reason behind "start-limit-hit".
+            host.run(&Command::new(["systemctl", "reset-failed", &self.name]))?;
+            let output = host.run(&Command::new(["systemctl", "start", &self.name]).timeout(START))?;
+            if !output.ok() {
+                return Err(self.failure(host, self.cannot("start")));
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&self, host: &dyn Touch, now: UnitState) -> Result<()> {
+        if now.missing {
+            return Ok(());
+        }
+        host.run(&Command::new(["systemctl", "disable", "--now", &self.name]).timeout(START))?
+            .or_failed(|| self.cannot("stop"))?;
+        host.run(&Command::new(["systemctl", "reset-failed", &self.name]))?;
+        Ok(())
+    }
+
+    fn cannot(&self, verb: &str) -> String {
+        format!("cannot {verb} the unit `{}`", self.name)
+    }
+
+    /// A failed unit as an error: the journal's first error since its last start, not "start-limit-hit".
+    pub fn failure(&self, host: &dyn Look, what: String) -> Error {
+        let journal = host.query(&Question::Journal { unit: self.name.clone() }).unwrap_or_default();
+        let hint = format!("journalctl -u {} --no-pager", self.name);
+        let mut error = Error::failed(what).hint(hint);
+        if let Some(first) = first_error(&journal.stdout) {
+            error = error.because(first);
+        }
+        error.tail(&journal.stdout)
+    }
+}
+
+/// The first line of a daemon's log that says why it ended.
+pub fn first_error(journal: &str) -> Option<&str> {
+    let speaks = |line: &&str| {
+        let line = line.to_lowercase();
+        [
+            "failed to start daemon",
+            "unable to configure",
+            "level=fatal",
+            "level=error",
+            "error:",
+            "panic:",
+            "failed to",
+        ]
+        .iter()
+        .any(|word| line.contains(word))
+            && !line.contains("start request repeated")
+            && !line.contains("main process exited")
+    };
+    journal.lines().map(str::trim).find(speaks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journals_first_error_is_found_behind_the_noise() {
+        let journal = "Starting up\n\
+            unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid character\n\
+            docker.service: Main process exited, code=exited, status=1/FAILURE\n\
+            Start request repeated too quickly.";
+        assert_eq!(
+            first_error(journal),
+            Some(
+                "unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid character"
+            )
+        );
+    }
+
+    #[test]
+    fn a_unit_that_systemd_does_not_know_is_missing() {
+        let shown = Shown::parse("LoadState=not-found\nActiveState=inactive\nUnitFileState=\n");
+        assert_eq!(shown.state(), UnitState { missing: true, masked: false, enabled: false, active: false });
+    }
+}

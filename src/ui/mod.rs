@@ -1,0 +1,79 @@
+//! Draws the events of a run: for a terminal, as lines for a log, or as JSON lines.
+
+mod terminal;
+
+use crate::event::{Event, PlannedStep};
+use clap::ValueEnum;
+use std::io::{IsTerminal, Write};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How a person wants to be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    pub color: Color,
+}
+
+impl Manner {
+    /// Whether `stream` gets colours: <https://no-color.org>.
+    fn colored(self, is_terminal: bool) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        }
+    }
+
+    /// The sink for this manner.
+    pub fn sink(self) -> Box<dyn Fn(&Event)> {
+        if self.json {
+            return Box::new(json);
+        }
+        let err = std::io::stderr().is_terminal();
+        let drawer = terminal::Terminal::new(self.colored(err), err, self.quiet, self.verbose);
+        Box::new(move |event| drawer.draw(event))
+    }
+}
+
+/// One event a line on standard output. A reader who went away is no reason to stop in the middle.
+fn json(event: &Event) {
+    if matches!(event, Event::Progress { .. }) {
+        return;
+    }
+    if let Ok(line) = serde_json::to_string(event) {
+        let _gone = writeln!(std::io::stdout(), "{line}");
+    }
+}
+
+/// Asks a question with a terminal on both ends.
+///
+/// # Errors
+/// None: no terminal is `None`, so that the caller can say what is missing.
+pub fn ask(question: &str) -> Option<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The plan as people read it, for standard output.
+pub fn plan(steps: &[PlannedStep], manner: Manner) -> String {
+    terminal::plan(steps, manner.colored(std::io::stdout().is_terminal()))
+}
+
+/// Prints to standard output, whatever became of it.
+pub fn answer(text: &str) {
+    let _gone = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
+}

@@ -1,0 +1,158 @@
+//! Events as lines that people read: plain without a terminal, with a spinner on one, legible without colour.
+
+use crate::event::{Event, Line, PlannedStep, Sign};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::RefCell;
+use std::time::Duration;
+
+pub struct Terminal {
+    color: bool,
+    alive: bool,
+    quiet: bool,
+    verbose: bool,
+    spinner: RefCell<Option<ProgressBar>>,
+    waiting: RefCell<String>,
+}
+
+impl Terminal {
+    pub fn new(color: bool, alive: bool, quiet: bool, verbose: bool) -> Terminal {
+        Terminal { color, alive, quiet, verbose, spinner: RefCell::default(), waiting: RefCell::default() }
+    }
+
+    pub fn draw(&self, event: &Event) {
+        match event {
+            Event::Started { .. } | Event::Progress { .. } => {}
+            Event::Plan { steps } => self.say(&plan(steps, self.color)),
+            Event::Step { title, number, of } => self.step(title, *number, *of),
+            Event::Changed { lines, .. } => self.changed(lines),
+            Event::Command { argv } => {
+                if self.verbose {
+                    self.say(&format!("      $ {}", argv.join(" ")));
+                }
+            }
+            Event::Waiting { waiting_for, left_s } => self.waiting(waiting_for, *left_s),
+            Event::Note { text } => self.say(&format!("  note: {text}")),
+            Event::Undone { answer, lines, why, .. } => self.undone(answer, lines, why.as_deref()),
+            Event::Check { ok, text, .. } => {
+                let mark = if *ok { self.paint("✓", GREEN) } else { self.paint("✗", RED) };
+                self.say(&format!("  {mark} {text}"));
+            }
+            Event::Error { .. } => self.error(event),
+            Event::Finished { .. } => self.clear(),
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        match &*self.spinner.borrow() {
+            Some(spinner) => spinner.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn paint(&self, text: &str, color: &str) -> String {
+        if self.color { format!("{color}{text}{PLAIN}") } else { text.to_owned() }
+    }
+
+    fn step(&self, title: &str, number: usize, of: usize) {
+        self.clear();
+        self.say(&format!("[{number}/{of}] {}", self.paint(title, BOLD)));
+        if self.alive && !self.quiet {
+            let style = ProgressStyle::with_template("      {spinner} {msg} {elapsed}").ok();
+            let spinner = ProgressBar::new_spinner().with_message(title.to_owned());
+            if let Some(style) = style {
+                spinner.set_style(style);
+            }
+            spinner.enable_steady_tick(Duration::from_millis(120));
+            *self.spinner.borrow_mut() = Some(spinner);
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(spinner) = self.spinner.borrow_mut().take() {
+            spinner.finish_and_clear();
+        }
+    }
+
+    fn changed(&self, lines: &[Line]) {
+        for line in lines {
+            self.say(&format!("      {}", change(line, self.color)));
+        }
+    }
+
+    /// Said once a reason, not once a second.
+    fn waiting(&self, reason: &str, left_s: u64) {
+        if self.waiting.replace(reason.to_owned()) != reason {
+            self.say(&format!("  waiting for {reason} (at most {left_s} s)"));
+        }
+    }
+
+    fn undone(&self, answer: &str, lines: &[Line], why: Option<&str>) {
+        // What is as it was is only of interest to who asks.
+        if answer == "already as before" && !self.verbose {
+            return;
+        }
+        for line in lines {
+            let words = if answer == "restored" { change(line, self.color) } else { line.name.clone() };
+            self.say(&format!(
+                "  {:<10} {words}",
+                self.paint(answer, if answer == "restored" { GREEN } else { YELLOW })
+            ));
+        }
+        if let Some(why) = why {
+            self.say(&format!("             {why}"));
+        }
+    }
+
+    fn error(&self, event: &Event) {
+        let Event::Error { what, because, output, hint, log } = event else { return };
+        self.clear();
+        eprintln!(
+            "{} {what}{}",
+            self.paint("error:", RED),
+            because.iter().map(|b| format!(": {b}")).collect::<String>()
+        );
+        for line in output {
+            eprintln!("  | {line}");
+        }
+        if let Some(log) = log {
+            eprintln!("  log: {log}");
+        }
+        if let Some(hint) = hint {
+            eprintln!("{} {hint}", self.paint("hint:", CYAN));
+        }
+    }
+}
+
+const PLAIN: &str = "\x1b[0m";
+const BOLD: &str = "\x1b[1m";
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const CYAN: &str = "\x1b[36m";
+
+/// The plan as people read it.
+pub fn plan(steps: &[PlannedStep], color: bool) -> String {
+    let mut text = String::new();
+    for step in steps {
+        text.push_str(&format!("  {}\n", step.title));
+        for line in &step.lines {
+            text.push_str(&format!("    {}\n", change(line, color)));
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+fn change(line: &Line, color: bool) -> String {
+    let paint = match line.sign {
+        Sign::Add => GREEN,
+        Sign::Remove => RED,
+        Sign::Change => YELLOW,
+    };
+    let glyph = line.sign.glyph();
+    let text = format!("{:<26} {}", line.name, line.text);
+    let text = text.trim_end();
+    if color { format!("{paint}{glyph}{PLAIN} {text}") } else { format!("{glyph} {text}") }
+}

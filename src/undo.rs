@@ -1,0 +1,75 @@
+//! The receipts read backwards: each change is restored, already as before, or left to who changed it since.
+
+use crate::clock::now_us;
+use crate::error::{Error, Result};
+use crate::event::{Event, Line};
+use crate::host::{Look, Touch};
+use crate::receipt::{Entry, Past, Receipt};
+use crate::resources::{AnyChange, AnyWayBack, How};
+
+/// What undo would do with one change.
+#[derive(Clone, Debug)]
+pub struct Way {
+    pub step: String,
+    pub change: AnyChange,
+    pub back: AnyWayBack,
+}
+
+/// The ways back of all changes, last first. Changes nothing.
+pub fn simulate(receipts: &[Past], host: &dyn Look, how: How) -> Result<Vec<Way>> {
+    let mut ways = Vec::new();
+    for (step, change) in crate::receipt::joined(receipts).into_iter().rev() {
+        let back = change.way_back(host, how)?;
+        ways.push(Way { step, change, back });
+    }
+    Ok(ways)
+}
+
+/// How an undo ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    pub restored: usize,
+    /// Left to who changed it since: the receipts stay, so that `--force` can insist.
+    pub left: usize,
+}
+
+/// Takes the changes back, each looked at again just before.
+pub fn undo(receipts: &[Past], receipt: &mut Receipt, host: &dyn Touch, how: How) -> Result<Undone> {
+    let mut undone = Undone::default();
+    for (step, change) in crate::receipt::joined(receipts).into_iter().rev() {
+        let way = Way { back: change.way_back(host, how)?, step, change };
+        if let AnyWayBack::Restore { change: back, .. } = &way.back {
+            receipt.write(&Entry::Will { step: way.step.clone(), change: (**back).clone() })?;
+            back.make(host)?;
+            receipt.write(&Entry::Did {
+                step: way.step.clone(),
+                change: (**back).clone(),
+                at_us: now_us(),
+            })?;
+            undone.restored += 1;
+        }
+        if matches!(way.back, AnyWayBack::ChangedSince { .. }) {
+            undone.left += 1;
+        }
+        host.tell(way.event());
+        if host.interrupted() {
+            return Err(Error::interrupted());
+        }
+    }
+    Ok(undone)
+}
+
+impl Way {
+    /// The word and the lines of this way.
+    pub fn event(&self) -> Event {
+        let (answer, lines, why): (&str, Vec<Line>, Option<String>) = match &self.back {
+            AnyWayBack::Restore { change, told } => {
+                ("restored", change.describe(), (!told.is_empty()).then(|| told.join("; ")))
+            }
+            AnyWayBack::AlreadyAsBefore => ("already as before", self.change.describe(), None),
+            AnyWayBack::ChangedSince { why } => ("changed since", self.change.describe(), Some(why.clone())),
+            AnyWayBack::Kept { why } => ("kept", self.change.describe(), Some(why.clone())),
+        };
+        Event::Undone { step: self.step.clone(), answer: answer.into(), lines, why }
+    }
+}
