@@ -3,9 +3,11 @@
 use crate::clock::now_us;
 use crate::error::{Error, Result};
 use crate::event::{Event, Line};
-use crate::host::{Look, Touch};
+use crate::host::{Look, Output, Question, Stat, Touch};
 use crate::receipt::{Entry, Past, Receipt};
 use crate::resources::{AnyChange, AnyWayBack, How};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// What undo would do with one change.
 #[derive(Clone, Debug)]
@@ -15,14 +17,53 @@ pub struct Way {
     pub back: AnyWayBack,
 }
 
-/// The ways back of all changes, last first. Changes nothing.
+/// The ways back of all changes, last first. Changes nothing; each is looked at as if those before it were made.
 pub fn simulate(receipts: &[Past], host: &dyn Look, how: How) -> Result<Vec<Way>> {
     let mut ways = Vec::new();
+    let mut without = Without { host, gone: BTreeSet::new() };
     for (step, change) in crate::receipt::joined(receipts).into_iter().rev() {
-        let back = change.way_back(host, how)?;
+        let back = change.way_back(&without, how)?;
+        if let AnyWayBack::Restore { change, .. } = &back {
+            without.gone.extend(change.leaves_absent());
+        }
         ways.push(Way { step, change, back });
     }
     Ok(ways)
+}
+
+/// The host without the paths that would be gone by now.
+struct Without<'a> {
+    host: &'a dyn Look,
+    gone: BTreeSet<PathBuf>,
+}
+
+impl Look for Without<'_> {
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        if self.gone.contains(path) { Ok(None) } else { self.host.read(path) }
+    }
+    fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        if self.gone.contains(path) { Ok(None) } else { self.host.stat(path) }
+    }
+    fn link(&self, path: &Path) -> Result<Option<PathBuf>> {
+        if self.gone.contains(path) { Ok(None) } else { self.host.link(path) }
+    }
+    fn list(&self, path: &Path) -> Result<Vec<String>> {
+        let mut names = self.host.list(path)?;
+        names.retain(|name| !self.gone.contains(&path.join(name)));
+        Ok(names)
+    }
+    fn query(&self, question: &Question) -> Result<Output> {
+        self.host.query(question)
+    }
+    fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
+        self.host.fetch(url, limit)
+    }
+    fn fetch_again(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
+        self.host.fetch_again(url, limit)
+    }
+    fn now(&self) -> i64 {
+        self.host.now()
+    }
 }
 
 /// How an undo ended.

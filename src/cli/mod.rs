@@ -18,6 +18,7 @@ use run::Run;
 /// Runs one command and says with which code to end.
 pub fn run(cli: Cli) -> Exit {
     let manner = cli.told.manner();
+    manner.trace();
     match cli.command {
         Command::Install { wanted, changing, no_smoke } => {
             Run::new("install", manner).carry_out(|run| install::install(run, &wanted, &changing, no_smoke))

@@ -50,7 +50,7 @@ impl Run {
                 error.exit
             }
         };
-        if self.manner.json && self.speaks_events() {
+        if !self.manner.json || self.speaks_events() {
             self.tell(&Event::Finished {
                 exit: exit as i32,
                 changes: self.changes,

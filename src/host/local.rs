@@ -2,7 +2,7 @@
 
 mod ask;
 
-use super::fetch::Fetcher;
+use super::fetch::{self, Fetcher};
 use super::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
@@ -185,13 +185,18 @@ impl Look for LocalHost {
         if let Some(answer) = self.answers.borrow().get(question) {
             return Ok(answer.clone());
         }
+        let began = Instant::now();
         let answer = ask::ask(question, self)?;
+        tracing::debug!(code = answer.code, took = ?began.elapsed(), "asked {question}");
         self.answers.borrow_mut().insert(question.clone(), answer.clone());
         Ok(answer)
     }
 
     fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
-        self.fetcher.fetch(url, limit)
+        let began = Instant::now();
+        let fetched = self.fetcher.fetch(url, limit);
+        tracing::debug!(bytes = fetched.as_ref().map_or(0, Vec::len), took = ?began.elapsed(), "fetched {}", fetch::mask(url));
+        fetched
     }
 
     fn fetch_again(&self, url: &str, limit: u64) -> Result<Vec<u8>> {

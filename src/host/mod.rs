@@ -11,6 +11,7 @@ pub use trusted::trusted;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -77,6 +78,17 @@ pub enum Question {
     DetectVirt,
     /// `uname -r`.
     KernelRelease,
+}
+
+impl fmt::Display for Question {
+    /// Shortly: bytes that go along are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Question::Apt(apt) => write!(f, "{} {}", apt.program, apt.arguments.join(" ")),
+            Question::DockerdValidate { flags, .. } => write!(f, "dockerd --validate {}", flags.join(" ")),
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 /// A question to apt, asked with lists, cache and logs of its own.

@@ -17,6 +17,7 @@ use crate::host::{Look, Touch};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
+use std::path::PathBuf;
 
 /// Something with a state that can be read and put back. Four laws hold for every kind (`tests/laws.rs`): set then
 /// get meets; what is met wants nothing; setting what is there moves nothing; the way back leads back.
@@ -241,6 +242,24 @@ kinds! {
     Member = member::Member,
     Unit = unit::Unit,
     Trace = trace::Trace,
+}
+
+impl AnyChange {
+    /// The paths that are gone after this change.
+    pub fn leaves_absent(&self) -> Vec<PathBuf> {
+        match self {
+            AnyChange::File(c) if c.after == file::Node::Absent => vec![c.resource.path.clone()],
+            AnyChange::JsonKeys(c) if c.after.file == Some(file::Node::Absent) => {
+                vec![c.resource.path.clone()]
+            }
+            AnyChange::Trace(c) if c.after == trace::Seen::Absent => vec![c.resource.path.clone()],
+            AnyChange::Repository(c) => {
+                let gone = c.after.files.iter().filter(|(_, node)| **node == file::Node::Absent);
+                gone.map(|(path, _)| path.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// The way back of a change of any kind.

@@ -44,9 +44,9 @@ impl Resource for Trace {
     fn describe(&self, before: &Seen, after: &Seen) -> Vec<Line> {
         let name = self.path.display().to_string();
         match (before, after) {
-            (Seen::Absent, Seen::Anything) => vec![Line::add("trace", name, "made by the engine")],
+            (Seen::Absent, Seen::Anything) => vec![Line::add("trace", name, "made by the software itself")],
             (_, Seen::Absent) if self.data => vec![Line::remove("data", name, "images, containers, volumes")],
-            (_, Seen::Absent) => vec![Line::remove("trace", name, "made by the engine")],
+            (_, Seen::Absent) => vec![Line::remove("trace", name, "made by the software itself")],
             _ => Vec::new(),
         }
     }

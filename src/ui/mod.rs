@@ -33,6 +33,20 @@ impl Manner {
         }
     }
 
+    /// With `-v`: what is asked of the host and of the network, as it is asked.
+    pub fn trace(self) {
+        use tracing_subscriber::prelude::*;
+        if self.verbose {
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(self.colored(std::io::stderr().is_terminal()))
+                .without_time()
+                .with_target(false);
+            let ours = tracing_subscriber::filter::filter_fn(|meta| meta.target().starts_with("rprov"));
+            tracing_subscriber::registry().with(lines.with_filter(ours)).init();
+        }
+    }
+
     /// The sink for this manner.
     pub fn sink(self) -> Box<dyn Fn(&Event)> {
         if self.json {

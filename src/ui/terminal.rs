@@ -10,6 +10,7 @@ pub struct Terminal {
     alive: bool,
     quiet: bool,
     verbose: bool,
+    /// The step in hand, on a terminal.
     spinner: RefCell<Option<ProgressBar>>,
     waiting: RefCell<String>,
 }
@@ -21,7 +22,7 @@ impl Terminal {
 
     pub fn draw(&self, event: &Event) {
         match event {
-            Event::Started { .. } | Event::Progress { .. } => {}
+            Event::Started { version, host, .. } => self.say(&format!("rprov {version} on {host}")),
             Event::Plan { steps } => self.say(&plan(steps, self.color)),
             Event::Step { title, number, of } => self.step(title, *number, *of),
             Event::Changed { lines, .. } => self.changed(lines),
@@ -30,15 +31,16 @@ impl Terminal {
                     self.say(&format!("      $ {}", argv.join(" ")));
                 }
             }
+            Event::Progress { percent, text } => self.progress(*percent, text),
             Event::Waiting { waiting_for, left_s } => self.waiting(waiting_for, *left_s),
-            Event::Note { text } => self.say(&format!("  note: {text}")),
+            Event::Note { text } => self.say(&wrapped("  note: ", text)),
             Event::Undone { answer, lines, why, .. } => self.undone(answer, lines, why.as_deref()),
             Event::Check { ok, text, .. } => {
                 let mark = if *ok { self.paint("✓", GREEN) } else { self.paint("✗", RED) };
-                self.say(&format!("  {mark} {text}"));
+                self.say(&format!("      {mark} {text}"));
             }
             Event::Error { .. } => self.error(event),
-            Event::Finished { .. } => self.clear(),
+            Event::Finished { exit, .. } => self.over(*exit == 0),
         }
     }
 
@@ -57,12 +59,12 @@ impl Terminal {
     }
 
     fn step(&self, title: &str, number: usize, of: usize) {
-        self.clear();
+        self.over(true);
         self.say(&format!("[{number}/{of}] {}", self.paint(title, BOLD)));
         if self.alive && !self.quiet {
-            let style = ProgressStyle::with_template("      {spinner} {msg} {elapsed}").ok();
-            let spinner = ProgressBar::new_spinner().with_message(title.to_owned());
-            if let Some(style) = style {
+            let style = ProgressStyle::with_template("      {spinner} {elapsed} {msg}");
+            let spinner = ProgressBar::new_spinner();
+            if let Ok(style) = style {
                 spinner.set_style(style);
             }
             spinner.enable_steady_tick(Duration::from_millis(120));
@@ -70,22 +72,33 @@ impl Terminal {
         }
     }
 
-    fn clear(&self) {
+    /// The step in hand is over.
+    fn over(&self, _well: bool) {
         if let Some(spinner) = self.spinner.borrow_mut().take() {
             spinner.finish_and_clear();
         }
+        self.waiting.borrow_mut().clear();
     }
 
+    /// The plan has shown them already: again only for who asks.
     fn changed(&self, lines: &[Line]) {
-        for line in lines {
-            self.say(&format!("      {}", change(line, self.color)));
+        if self.verbose {
+            for line in lines {
+                self.say(&format!("      {}", change(line, self.color)));
+            }
+        }
+    }
+
+    fn progress(&self, percent: f64, text: &str) {
+        if let Some(spinner) = &*self.spinner.borrow() {
+            spinner.set_message(format!("{percent:3.0} % {text}"));
         }
     }
 
     /// Said once a reason, not once a second.
     fn waiting(&self, reason: &str, left_s: u64) {
         if self.waiting.replace(reason.to_owned()) != reason {
-            self.say(&format!("  waiting for {reason} (at most {left_s} s)"));
+            self.say(&format!("      waiting for {reason} (at most {left_s} s)"));
         }
     }
 
@@ -95,25 +108,23 @@ impl Terminal {
             return;
         }
         for line in lines {
-            let words = if answer == "restored" { change(line, self.color) } else { line.name.clone() };
-            self.say(&format!(
-                "  {:<10} {words}",
-                self.paint(answer, if answer == "restored" { GREEN } else { YELLOW })
-            ));
+            let words =
+                if answer == "restored" { change(line, self.color) } else { format!("  {}", line.name) };
+            let color = if answer == "restored" { GREEN } else { YELLOW };
+            self.say(&format!("  {} {words}", self.paint(&format!("{answer:<13}"), color)));
         }
         if let Some(why) = why {
-            self.say(&format!("             {why}"));
+            self.say(&wrapped("                  ", why));
         }
     }
 
     fn error(&self, event: &Event) {
         let Event::Error { what, because, output, hint, log } = event else { return };
-        self.clear();
-        eprintln!(
-            "{} {what}{}",
-            self.paint("error:", RED),
-            because.iter().map(|b| format!(": {b}")).collect::<String>()
-        );
+        self.over(false);
+        eprintln!("{} {what}", self.paint("error:", RED));
+        for reason in because {
+            eprintln!("{}", wrapped("  because: ", reason));
+        }
         for line in output {
             eprintln!("  | {line}");
         }
@@ -132,6 +143,30 @@ const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 const CYAN: &str = "\x1b[36m";
+
+/// How wide prose may be: legible where a terminal is as small as they come.
+const WIDTH: usize = 80;
+
+/// Words behind a mark, broken at 80 columns, later lines set in under the first. Commands in backticks stay whole.
+fn wrapped(mark: &str, text: &str) -> String {
+    let indent = " ".repeat(mark.chars().count());
+    let mut lines = Vec::new();
+    let mut line = mark.to_owned();
+    let mut empty = true;
+    for word in text.split(' ') {
+        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(std::mem::replace(&mut line, indent.clone()));
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    lines.push(line);
+    lines.join("\n")
+}
 
 /// The plan as people read it.
 pub fn plan(steps: &[PlannedStep], color: bool) -> String {
@@ -155,4 +190,25 @@ fn change(line: &Line, color: bool) -> String {
     let text = format!("{:<26} {}", line.name, line.text);
     let text = text.trim_end();
     if color { format!("{paint}{glyph}{PLAIN} {text}") } else { format!("{glyph} {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prose_is_broken_at_eighty_columns_and_set_in() {
+        let text = wrapped("  note: ", &"word ".repeat(30));
+        assert!(text.lines().count() > 1);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("        word")), "{text}");
+    }
+
+    #[test]
+    fn a_line_of_a_plan_is_legible_without_colour() {
+        assert_eq!(
+            change(&Line::add("unit", "docker.service", "enabled, started"), false),
+            "+ docker.service             enabled, started"
+        );
+    }
 }
