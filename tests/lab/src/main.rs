@@ -6,6 +6,7 @@ use lab::lab::runs;
 use lab::{Host, Identity, Lab, cargo, process, scenario, server, sh};
 use std::io::Write;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[derive(Parser)]
@@ -48,8 +49,15 @@ enum Do {
     Silent,
 }
 
+/// A signal has come: the thread that takes it ends the process.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
-    match act(Cli::parse().command) {
+    let result = act(Cli::parse().command);
+    while ENDING.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+    match result {
         Ok(code) => code,
         Err(error) => {
             eprintln!("lab: {error:#}");
@@ -85,7 +93,16 @@ fn end_on_signals() -> Result<()> {
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listening for signals")?;
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
-            let _ = process::sweep(&runs().join(std::process::id().to_string()));
+            ENDING.store(true, Ordering::SeqCst);
+            // A scenario may be in the middle of making a host: what it makes meanwhile goes, too.
+            let dir = runs().join(std::process::id().to_string());
+            for _ in 0..20 {
+                let _ = process::sweep(&dir);
+                std::thread::sleep(Duration::from_millis(100));
+                if !dir.exists() {
+                    break;
+                }
+            }
             std::process::exit(130);
         }
     });

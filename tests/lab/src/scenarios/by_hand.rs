@@ -198,6 +198,6 @@ fn signals(lab: &Lab, identity: Identity) -> Result<()> {
     std::thread::sleep(second);
     ensure!(host.read("/root/lost")? == "lost\n");
     ensure!(host.run_within(second, &["sleep", "61"]).is_err());
-    ensure!(host.sh("pgrep -x sleep -a")?.stdout.is_empty(), "a command outlived its time");
+    ensure!(host.sh("pgrep -x sleep -a -r D,R,S")?.stdout.is_empty(), "a command outlived its time");
     Ok(())
 }
