@@ -22,7 +22,8 @@ pub enum Event {
     Waiting { waiting_for: String, left_s: u64 },
     /// Something that a person should know.
     Note { text: String },
-    /// What undo did with one change: `restored`, `already as before`, `changed since`, `kept`.
+    /// What undo did with one change: `restored`, `already as before`, `changed since`, `kept`; simulated: `to restore`;
+    /// what status found: `drifted`.
     Undone { step: String, answer: String, lines: Vec<Line>, why: Option<String> },
     /// One question of the verification or the smoke test.
     Check { id: String, ok: bool, text: String },

@@ -92,7 +92,7 @@ pub fn undo(receipts: &[Past], receipt: &mut Receipt, host: &dyn Touch, how: How
         if matches!(way.back, AnyWayBack::ChangedSince { .. }) {
             undone.left += 1;
         }
-        host.tell(way.event());
+        host.tell(way.event(true));
         if host.interrupted() {
             return Err(Error::interrupted());
         }
@@ -101,11 +101,12 @@ pub fn undo(receipts: &[Past], receipt: &mut Receipt, host: &dyn Touch, how: How
 }
 
 impl Way {
-    /// The word and the lines of this way.
-    pub fn event(&self) -> Event {
+    /// The word and the lines of this way, made or only simulated.
+    pub fn event(&self, made: bool) -> Event {
+        let restored = if made { "restored" } else { "to restore" };
         let (answer, lines, why): (&str, Vec<Line>, Option<String>) = match &self.back {
             AnyWayBack::Restore { change, told } => {
-                ("restored", change.describe(), (!told.is_empty()).then(|| told.join("; ")))
+                (restored, change.describe(), (!told.is_empty()).then(|| told.join("; ")))
             }
             AnyWayBack::AlreadyAsBefore => ("already as before", self.change.describe(), None),
             AnyWayBack::ChangedSince { why } => ("changed since", self.change.describe(), Some(why.clone())),

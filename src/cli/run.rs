@@ -50,6 +50,7 @@ impl Run {
                 error.exit
             }
         };
+        tracing::debug!("peak memory {}", peak_memory());
         if !self.manner.json || self.speaks_events() {
             self.tell(&Event::Finished {
                 exit: exit as i32,
@@ -125,6 +126,13 @@ impl Run {
         self.receipt = Some(receipt.path.clone());
         Ok(receipt)
     }
+}
+
+/// `VmHWM` of proc_pid_status(5): the most that this process ever held.
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.unwrap_or_default().trim().to_owned()
 }
 
 /// Held while a run may change the host. Not below /run/lock: anyone may write there.

@@ -29,14 +29,14 @@ pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) ->
     }
     if dry_run {
         for way in &ways {
-            run.tell(&way.event());
+            run.tell(&way.event(false));
         }
         return Ok(Exit::Done);
     }
     let restores = ways.iter().filter(|way| matches!(way.back, AnyWayBack::Restore { .. })).count();
     if restores > 0 && !changing.yes {
         for way in &ways {
-            run.tell(&way.event());
+            run.tell(&way.event(false));
         }
         if !run.may("Take this back?", changing)? {
             return Ok(Exit::Done);

@@ -1,7 +1,9 @@
 //! This machine, or a directory that stands for it in tests: files below a root, and programs in root's environment.
 
 mod ask;
+mod progress;
 
+use self::progress::Progress;
 use super::fetch::{self, Fetcher};
 use super::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};
 use crate::error::{Error, Exit, OrFail, Result};
@@ -333,14 +335,27 @@ fn expression(argv: &[String], env: &[(String, String)]) -> Result<duct::Express
     ))
 }
 
+/// How often somebody looks how far a command is.
+const GLANCE: Duration = Duration::from_millis(200);
+
 /// Waits for a child until its time is over; then it is ended, and that is an error.
-fn finish(handle: &duct::Handle, argv: &[String], timeout: Duration) -> Result<std::process::Output> {
-    let cannot = || format!("cannot run `{}`", argv.join(" "));
-    match handle.wait_timeout(timeout).or_fail(cannot)? {
-        Some(output) => Ok(output.clone()),
-        None => {
+fn finish(
+    handle: &duct::Handle,
+    command: &Command,
+    mut glance: impl FnMut(),
+) -> Result<std::process::Output> {
+    let cannot = || format!("cannot run `{}`", command.argv.join(" "));
+    let end = Instant::now() + command.timeout;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if let Some(output) = handle.wait_timeout(left.min(GLANCE)).or_fail(cannot)? {
+            return Ok(output.clone());
+        }
+        glance();
+        if left.is_zero() {
             handle.kill().or_fail(cannot)?;
-            Err(Error::try_again(cannot()).because(format!("it was not done after {} s", timeout.as_secs())))
+            let because = format!("it was not done after {} s", command.timeout.as_secs());
+            return Err(Error::try_again(cannot()).because(because));
         }
     }
 }
@@ -349,7 +364,7 @@ fn finish(handle: &duct::Handle, argv: &[String], timeout: Duration) -> Result<s
 pub(super) fn captured(command: &Command) -> Result<Output> {
     let running = expression(&command.argv, &command.env)?.stdout_capture().stderr_capture().start();
     let running = running.or_fail(|| format!("cannot run `{}`", command.argv.join(" ")))?;
-    let output = finish(&running, &command.argv, command.timeout)?;
+    let output = finish(&running, command, || {})?;
     Ok(Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -373,9 +388,15 @@ impl LocalHost {
         writeln!(file, "$ {}", command.argv.join(" ")).or_fail(cannot)?;
         let from = file.seek(SeekFrom::End(0)).or_fail(cannot)?;
         let (out, err) = (file.try_clone().or_fail(cannot)?, file.try_clone().or_fail(cannot)?);
-        let running = expression(&command.argv, &command.env)?.stdout_file(out).stderr_file(err).start();
+        let mut progress = Progress::of(command)?;
+        let argv = progress.argv(command);
+        let running = expression(&argv, &command.env)?.stdout_file(out).stderr_file(err).start();
         let running = running.or_fail(|| format!("cannot run `{}`", command.argv.join(" ")))?;
-        let output = finish(&running, &command.argv, command.timeout)?;
+        let output = finish(&running, command, || {
+            if let Some(event) = progress.news() {
+                self.tell(event);
+            }
+        })?;
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(from)).or_fail(cannot)?;
         file.read_to_end(&mut bytes).or_fail(cannot)?;

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Where apt keeps what it fetched of the sources.
 pub const APT_LISTS: &str = "/var/lib/apt/lists";
 
+/// In an argument list: the number of a file that the command may write its progress to.
+pub const STATUS_FD: &str = "{status-fd}";
+
 /// What a path is, without following a last link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {

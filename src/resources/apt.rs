@@ -1,6 +1,6 @@
 //! What apt and dpkg say, parsed, and the argument lists they are run with.
 
-use crate::host::{AptQuestion, Command};
+use crate::host::{AptQuestion, Command, STATUS_FD};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -144,6 +144,7 @@ fn transaction_words(actions: &BTreeMap<String, Action>) -> Vec<String> {
 /// The transaction itself.
 pub fn transaction(actions: &BTreeMap<String, Action>) -> Command {
     let mut argv = vec!["apt-get".to_owned(), format!("-oDir::Cache::archives={ARCHIVES}/")];
+    argv.push(format!("-oAPT::Status-Fd={STATUS_FD}"));
     argv.extend(transaction_options());
     argv.extend(transaction_words(actions));
     quiet(Command::new(argv).timeout(TRANSACTION))

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod base;
+pub mod bench;
 pub mod cache;
 pub mod cargo;
 pub mod debs;

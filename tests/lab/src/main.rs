@@ -42,6 +42,11 @@ enum Do {
     },
     /// End the host that is up, and take away what killed runs have left
     Down,
+    /// Measure rprov beside an install by hand, as ratios
+    Bench {
+        #[arg(default_value = "ubuntu-24.04")]
+        identity: String,
+    },
     /// List scenarios and identities
     List,
     /// Accept connections and never answer (the lab starts this itself)
@@ -81,6 +86,7 @@ fn act(command: Do) -> Result<ExitCode> {
         Do::Sh => enter(&["bash".to_string(), "-l".to_string()]),
         Do::Run { argv } => enter(&argv),
         Do::Down => down().map(|()| ExitCode::SUCCESS),
+        Do::Bench { identity } => lab::bench::bench(named(&identity)?).map(|()| ExitCode::SUCCESS),
         Do::List => list().map(|()| ExitCode::SUCCESS),
         Do::Silent => server::silent().map(|()| ExitCode::SUCCESS),
     }
@@ -177,11 +183,15 @@ fn up_id() -> String {
     format!("up-{}", &lab::cache::sha256(lab::cache::dir().to_string_lossy().as_bytes())[..6])
 }
 
-fn up(identity: &str) -> Result<()> {
-    let identity = Identity::by_name(identity).with_context(|| {
+fn named(identity: &str) -> Result<Identity> {
+    Identity::by_name(identity).with_context(|| {
         let names: Vec<&str> = Identity::ALL.iter().map(|identity| identity.name()).collect();
         format!("no identity is called {identity}: there are {}", names.join(", "))
-    })?;
+    })
+}
+
+fn up(identity: &str) -> Result<()> {
+    let identity = named(identity)?;
     let rprov = cargo::rprov()?;
     let lab = Lab::open_to_stay(&up_id())?;
     let host = Host::booted(&lab, identity)?;

@@ -2,7 +2,7 @@
 
 use crate::scenario::Scenario;
 
-mod by_hand;
+pub mod by_hand;
 
 /// All tables.
 pub const ALL: &[&[Scenario]] = &[by_hand::ALL];

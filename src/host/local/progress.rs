@@ -1,0 +1,73 @@
+//! How far the package manager is: it writes to a file of ours, which outlives us, and we glance at it.
+
+use crate::error::{OrFail, Result};
+use crate::event::Event;
+use crate::host::{Command, STATUS_FD};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+/// The file behind apt's `APT::Status-Fd`, where a command wants one.
+pub struct Progress {
+    file: Option<File>,
+    read: u64,
+}
+
+impl Progress {
+    /// A file without a name, which the child inherits. Not a pipe: apt would die of it if we did.
+    pub fn of(command: &Command) -> Result<Progress> {
+        let wanted = command.argv.iter().any(|word| word.contains(STATUS_FD));
+        let open = || -> std::io::Result<File> {
+            let file = tempfile::tempfile()?;
+            rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
+            Ok(file)
+        };
+        let file =
+            if wanted { Some(open().or_fail(|| "cannot follow the package manager".into())?) } else { None };
+        Ok(Progress { file, read: 0 })
+    }
+
+    /// The command with the number of the file in it.
+    pub fn argv(&self, command: &Command) -> Vec<String> {
+        let number = self.file.as_ref().map(|file| file.as_raw_fd().to_string()).unwrap_or_default();
+        command.argv.iter().map(|word| word.replace(STATUS_FD, &number)).collect()
+    }
+
+    /// What was written since the last glance comes to.
+    pub fn news(&mut self) -> Option<Event> {
+        let file = self.file.as_ref()?;
+        let mut bytes = vec![0; 64 * 1024];
+        let length = file.read_at(&mut bytes, self.read).ok()?;
+        let text = String::from_utf8_lossy(&bytes[..length]);
+        let whole = &text[..text.rfind('\n')? + 1];
+        self.read += whole.len() as u64;
+        whole.lines().rev().find_map(parse)
+    }
+}
+
+/// `pmstatus:docker-ce:60.0:Unpacking docker-ce (amd64)`, `dlstatus:1:20.2:Retrieving file 1 of 5` (apt's
+/// README.progress-reporting).
+fn parse(line: &str) -> Option<Event> {
+    let mut fields = line.splitn(4, ':');
+    let kind = fields.next()?;
+    if kind != "pmstatus" && kind != "dlstatus" {
+        return None;
+    }
+    let percent = fields.nth(1)?.parse().ok()?;
+    Some(Event::Progress { percent, text: fields.next()?.trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apts_progress_is_read() {
+        let event = parse("pmstatus:docker-ce:60.0:Unpacking docker-ce (amd64)");
+        assert_eq!(
+            event,
+            Some(Event::Progress { percent: 60.0, text: "Unpacking docker-ce (amd64)".into() })
+        );
+        assert_eq!(parse("pmconffile:/etc/x : 1:2:'a' 'b'"), None);
+    }
+}
