@@ -129,7 +129,7 @@ pub struct Want<R: Resource> {
 
 impl<R: Resource> Want<R> {
     /// The change that this want needs on this host; none where it is met.
-    fn plan(&self, host: &dyn Look) -> Result<Option<Change<R>>> {
+    pub fn plan(&self, host: &dyn Look) -> Result<Option<Change<R>>> {
         let now = self.resource.get(host)?;
         if R::meets(&now, &self.state) {
             return Ok(None);
@@ -142,7 +142,7 @@ impl<R: Resource> Want<R> {
 
 impl<R: Resource> Change<R> {
     /// Makes the change and looks at what came of it.
-    fn make(&self, host: &dyn Touch) -> Result<R::State> {
+    pub fn make(&self, host: &dyn Touch) -> Result<R::State> {
         self.resource.set(&self.after, host)?;
         let now = self.resource.get(host)?;
         if R::meets(&now, &self.after) {

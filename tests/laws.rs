@@ -1,0 +1,669 @@
+//! The laws that hold for every kind of resource, proved on a machine in memory by one generic function, and the ways
+//! back on machines that others have changed since.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+mod model;
+
+use model::{Model, Runs, State, differences, mirror_key};
+use rprov::host::{Look, Owner};
+use rprov::resources::file::{File, Node};
+use rprov::resources::group::{Group, Presence};
+use rprov::resources::json_keys::{Engine, JsonKeys};
+use rprov::resources::member::Member;
+use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
+use rprov::resources::repository::{Files, Repository, Source};
+use rprov::resources::trace::{Seen, Trace};
+use rprov::resources::unit::{Unit, UnitState};
+use rprov::resources::{Change, How, Resource, Want, WayBack};
+use rprov::trust::Pin;
+use rprov::trust::apt::AptSource;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const NOBLE: &str = "ubuntu-24.04";
+const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+const NOTHING: Vec<String> = Vec::new();
+
+/// What the software makes by itself is the business of the traces.
+fn without_traces(mut state: State) -> State {
+    let made = [
+        "/opt/containerd",
+        "/var/lib/docker",
+        "/var/lib/containerd",
+        "/etc/systemd/system/sockets.target.wants",
+    ];
+    state.nodes.retain(|path, _| !made.iter().any(|trace| path.starts_with(trace)));
+    state
+}
+
+/// The laws, for one want on one host that does not meet it yet.
+fn laws_hold<R: Resource>(case: &str, host: &Model, resource: R, state: R::State) {
+    let want = Want { resource, state };
+    let fresh = host.state();
+    let change = want.plan(host).unwrap().unwrap_or_else(|| panic!("{case}: nothing is wanted here"));
+    assert_eq!(differences(&fresh, &host.state()), NOTHING, "{case}: a plan changes nothing");
+    assert_eq!(host.commands(), NOTHING, "{case}: a plan runs nothing");
+
+    laws_of_the_change_hold(case, host, &change, || ());
+
+    change.make(host).unwrap();
+    assert!(R::meets(&want.resource.get(host).unwrap(), &want.state), "{case}: set, then get meets");
+    assert_eq!(want.plan(host).unwrap(), None, "{case}: what is met wants nothing");
+    host.commands();
+}
+
+/// The laws of a change, with what the software does by itself after it is made. The host is as before afterwards.
+fn laws_of_the_change_hold<R: Resource>(case: &str, host: &Model, change: &Change<R>, then: impl Fn()) {
+    let before = host.state();
+    // A receipt holds the change as text, and no more than the text is there to undo it by.
+    let told: Change<R> = serde_json::from_str(&serde_json::to_string(change).unwrap()).unwrap();
+
+    let back = told.resource.way_back(&told, host, How::default()).unwrap();
+    take(case, host, &told.resource, back);
+    assert_eq!(differences(&before, &host.state()), NOTHING, "{case}: what was not made is not taken back");
+
+    change.make(host).unwrap();
+    then();
+    assert!(R::meets(&change.resource.get(host).unwrap(), &change.after), "{case}: set, then get meets");
+    assert_eq!(
+        told.resource.drifted(&told.after, host).unwrap(),
+        None,
+        "{case}: what was just made has not drifted"
+    );
+
+    let (after, _) = (host.state(), host.commands());
+    change.resource.set(&change.resource.get(host).unwrap(), host).unwrap();
+    assert_eq!(differences(&after, &host.state()), NOTHING, "{case}: setting what is there moves nothing");
+    assert_eq!(host.commands(), NOTHING, "{case}: setting what is there runs nothing");
+
+    let back = told.resource.way_back(&told, host, How::default()).unwrap();
+    assert!(matches!(back, WayBack::Restore { .. }), "{case}: what was made is taken back, not {back:?}");
+    take(case, host, &told.resource, back);
+    let (before, now) = (without_traces(before), without_traces(host.state()));
+    assert_eq!(differences(&before, &now), NOTHING, "{case}: the way back leads back");
+
+    let again = told.resource.way_back(&told, host, How::default()).unwrap();
+    assert_eq!(again, WayBack::AlreadyAsBefore, "{case}: back is back");
+    host.commands();
+}
+
+/// Goes the way back, if there is one.
+fn take<R: Resource>(case: &str, host: &Model, resource: &R, back: WayBack<R::State>) {
+    if let WayBack::Restore { to, told, .. } = back {
+        assert_eq!(told, NOTHING, "{case}: all of it comes back");
+        resource.set(&to, host).unwrap();
+        assert!(R::meets(&resource.get(host).unwrap(), &to), "{case}: the way back is made whole");
+    }
+}
+
+#[test]
+fn the_laws_hold_for_files() {
+    let file = |path: &str| File { path: path.into() };
+    let host = Model::fresh(NOBLE);
+    host.put_owned("/etc/theirs", "old", Owner { uid: 1000, gid: 1000, mode: 0o600 });
+    host.put("/srv/behind", "old");
+    host.put_link("/etc/link", "/srv/behind");
+    let binary = Node::File { bytes: rprov::resources::file::Bytes(vec![0xff, 0]), owner: Owner::ROOT_0755 };
+    let table = [
+        ("a file where there was none", "/etc/new", Node::file("new")),
+        ("bytes that are no text", "/etc/new", binary),
+        ("a file in the place of another's", "/etc/theirs", Node::file("new")),
+        ("a file behind a link", "/etc/link", Node::file("new")),
+        ("a file that has to go", "/etc/theirs", Node::Absent),
+        ("a directory", "/etc/docker", Node::directory()),
+    ];
+    for (case, path, state) in table {
+        let before = host.state();
+        laws_hold(case, &host, file(path), state);
+        host.restore(&before);
+    }
+}
+
+fn keys(values: &[(&str, serde_json::Value)]) -> (JsonKeys, rprov::resources::json_keys::Keys) {
+    let path = |dotted: &str| dotted.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let values: Vec<_> = values.iter().map(|(key, value)| (path(key), value.clone())).collect();
+    let engine = Engine {
+        unit: "docker.service".into(),
+        defaults: vec![(path("log-driver"), json!("json-file")), (path("log-opts.max-file"), json!("3"))],
+        unless_named: vec!["log-driver".into(), "log-opts".into()],
+        version: None,
+    };
+    let resource = JsonKeys {
+        path: DAEMON_JSON.into(),
+        keys: values.iter().map(|(key, _)| key.clone()).collect(),
+        engine,
+    };
+    (resource, JsonKeys::want(values))
+}
+
+#[test]
+fn the_laws_hold_for_keys_in_json() {
+    let table = [
+        ("no file", None),
+        ("an empty object", Some("{}")),
+        ("an empty file", Some("")),
+        ("foreign keys, in their order and with tabs", Some("{\n\t\"mtu\": 1400,\n\t\"debug\": true\n}\n")),
+        ("one line", Some("{\"mtu\":1400,\"features\":{\"cdi\":false,\"buildkit\":true}}")),
+        ("a byte order mark and CRLF", Some("\u{feff}{\r\n  \"mtu\": 1400\r\n}\r\n")),
+        ("a driver of their own", Some("{ \"log-driver\": \"journald\" }")),
+        ("a key of ours with another value", Some("{ \"features\": { \"cdi\": false }, \"mtu\": 1400 }")),
+    ];
+    for (case, text) in table {
+        let host = Model::fresh(NOBLE);
+        host.put_directory("/etc/docker");
+        if let Some(text) = text {
+            host.put(DAEMON_JSON, text);
+        }
+        let (resource, want) = keys(&[("features.cdi", json!(true)), ("bip", json!("10.9.0.1/16"))]);
+        laws_hold(case, &host, resource, want);
+        let ours = text.is_none_or(|text| !text.contains("log-driver"));
+        assert_eq!(
+            host.text(DAEMON_JSON).contains("json-file"),
+            ours,
+            "{case}: defaults where none is named"
+        );
+    }
+}
+
+fn source() -> Source {
+    let root = "https://download.docker.com/linux/ubuntu";
+    Source {
+        index: AptSource {
+            root: root.into(),
+            suite: "noble".into(),
+            component: "stable".into(),
+            architecture: "amd64".into(),
+            pin: Pin::of_file(mirror_key()).unwrap(),
+        },
+        original: root.into(),
+        file: "/etc/apt/sources.list.d/docker.sources".into(),
+        key_file: "/etc/apt/keyrings/docker.asc".into(),
+    }
+}
+
+#[test]
+fn the_laws_hold_for_a_package_source() {
+    const ADDRESS: &str = "https://download.docker.com/linux/ubuntu";
+    let others = "deb http://ubuntu.example/ubuntu noble main\n";
+    let table: [(&str, &[(&str, String)]); 5] = [
+        ("no source", &[]),
+        (
+            "an older guide's, with a key of another name",
+            &[
+                (
+                    "/etc/apt/sources.list.d/docker.list",
+                    format!("deb [signed-by=/etc/apt/keyrings/docker.gpg] {ADDRESS} jammy stable\n"),
+                ),
+                ("/etc/apt/keyrings/docker.gpg", "another key".into()),
+            ],
+        ),
+        (
+            "one in sources.list, among others",
+            &[("/etc/apt/sources.list", format!("{others}deb {ADDRESS} noble stable\n# end\n"))],
+        ),
+        (
+            "one that contradicts ours in a file shared with another",
+            &[(
+                "/etc/apt/sources.list.d/third-party.sources",
+                format!(
+                    "Types: deb\nURIs: https://other.example/\nSuites: x\nComponents: y\n\nTypes: deb\nURIs: {ADDRESS}\nSuites: noble\nComponents: test\nEnabled: yes\n"
+                ),
+            )],
+        ),
+        (
+            "our own with other bytes",
+            &[(
+                "/etc/apt/sources.list.d/docker.sources",
+                format!("Types: deb\nURIs: {ADDRESS}\nSuites: jammy\nComponents: stable\n"),
+            )],
+        ),
+    ];
+    for (case, files) in table {
+        for release in ["ubuntu-24.04", "debian-11"] {
+            // On the one the directory for keys is there, on the other it is not.
+            let host = Model::fresh(release);
+            files.iter().for_each(|(path, text)| host.put(path, text));
+            laws_hold(case, &host, Repository::of(&source()), Files::right());
+            let text = host.text("/etc/apt/sources.list.d/docker.sources");
+            assert!(text.contains("Suites: noble"), "{case}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_right_source_under_another_name_is_met_and_stays_others() {
+    let host = Model::fresh("debian-11");
+    host.put("/usr/share/keyrings/d.asc", mirror_key());
+    let line = "deb [arch=amd64 signed-by=/usr/share/keyrings/d.asc] https://download.docker.com/linux/ubuntu noble stable\n";
+    host.put("/etc/apt/sources.list.d/mine.list", line);
+    let want = Want { resource: Repository::of(&source()), state: Files::right() };
+    assert_eq!(want.plan(&host).unwrap(), None);
+}
+
+/// A host with the source in place and its lists fetched: what the packages find.
+fn with_source(host: &Model) {
+    let want = Want { resource: Repository::of(&source()), state: Files::right() };
+    want.plan(host).unwrap().unwrap().make(host).unwrap();
+    host.be(&["apt-get", "update"]);
+    host.be(&["groupadd", "--system", "docker"]);
+}
+
+const ENGINE: [&str; 5] =
+    ["docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin"];
+
+fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
+    let wanted = |name: &str| {
+        let versioned = name.starts_with("docker-ce");
+        let versions =
+            if versioned { versions.clone() } else { Versions { prefix: None, ..versions.clone() } };
+        (name.to_owned(), Package::Wanted(versions))
+    };
+    let gone =
+        ["docker.io", "docker-cli", "containerd", "runc"].map(|name| (name.to_owned(), Package::Removed));
+    let state: BTreeMap<_, _> = ENGINE.into_iter().map(wanted).chain(gone).collect();
+    let resource = Packages {
+        manager: Manager::Apt,
+        names: state.keys().cloned().collect(),
+        source: Some(source()),
+        refresh: Refresh::Ours,
+    };
+    (resource, state)
+}
+
+#[test]
+fn the_laws_hold_for_packages() {
+    let any = Versions::default;
+    let old = [
+        "apt-get",
+        "install",
+        "docker-ce=5:28.5.2-1~ubuntu.24.04~noble",
+        "docker-ce-cli=5:28.5.2-1~ubuntu.24.04~noble",
+        "docker-buildx-plugin",
+        "docker-compose-plugin",
+        "containerd.io=1.7.29-1~ubuntu.24.04~noble",
+    ];
+    let table: [(&str, &[&[&str]], Versions); 7] = [
+        ("nothing is there", &[], any()),
+        ("an older version is asked for", &[], Versions { prefix: Some("28".into()), ..any() }),
+        ("part of what comes along is there, by hand", &[&["apt-get", "install", "nftables"]], any()),
+        (
+            "part of the engine came along with something",
+            &[&["apt-get", "install", "docker-ce-cli"], &["apt-mark", "auto", "docker-ce-cli"]],
+            any(),
+        ),
+        ("the distribution's engine is replaced", &[&["apt-get", "install", "docker.io"]], any()),
+        (
+            "an engine that was removed has left its files",
+            &[
+                &["apt-get", "install", "docker.io"],
+                // Links of enabled units would outlive their package, and go when ours of the same name is purged.
+                &["systemctl", "disable", "--now", "docker.service"],
+                &["systemctl", "disable", "--now", "containerd.service"],
+                &["apt-get", "install", "docker.io-", "containerd-", "runc-"],
+            ],
+            any(),
+        ),
+        ("an older one goes to the newest", &[&old], Versions { newest: true, ..any() }),
+    ];
+    for (case, by_hand, versions) in table {
+        let host = Model::fresh(NOBLE);
+        with_source(&host);
+        by_hand.iter().for_each(|argv| host.be(argv));
+        let newest = versions.newest;
+        let (resource, mut state) = engine(&versions);
+        if !newest {
+            laws_hold(case, &host, resource, state);
+            continue;
+        }
+        // "The newest" is never met by looking at the host alone: the plan asks the index, and finds nothing more.
+        state.retain(|_, package| *package != Package::Removed);
+        let want = Want { resource, state };
+        let change = want.plan(&host).unwrap().unwrap();
+        laws_of_the_change_hold(case, &host, &change, || ());
+        change.make(&host).unwrap();
+        assert_eq!(want.plan(&host).unwrap(), None, "{case}: the newest is there");
+    }
+}
+
+#[test]
+fn the_laws_hold_for_a_group_and_its_members() {
+    let host = Model::fresh(NOBLE);
+    laws_hold("a group", &host, Group { name: "docker".into() }, Presence::Present);
+    for user in ["alice", "bob"] {
+        let member = Member { user: user.into(), group: "docker".into() };
+        laws_hold("a member", &host, member, Presence::Present);
+    }
+    assert!(host.text("/etc/group").ends_with("docker:x:999:alice,bob\n"));
+}
+
+#[test]
+fn the_laws_hold_for_units() {
+    let unit = || Unit { name: "docker.service".into() };
+    let table: [(&str, &[&[&str]]); 5] = [
+        (
+            "disabled and masked, and running all the same",
+            &[&["systemctl", "disable", "docker.service"], &["systemctl", "mask", "docker.service"]],
+        ),
+        ("stopped", &[&["systemctl", "stop", "docker.service"]]),
+        ("disabled", &[&["systemctl", "disable", "docker.service"]]),
+        ("disabled and stopped", &[&["systemctl", "disable", "--now", "docker.service"]]),
+        (
+            "masked",
+            &[&["systemctl", "disable", "--now", "docker.service"], &["systemctl", "mask", "docker.service"]],
+        ),
+    ];
+    for (case, by_hand) in table {
+        let host = Model::fresh(NOBLE);
+        host.be(&["apt-get", "install", "docker.io"]);
+        by_hand.iter().for_each(|argv| host.be(argv));
+        laws_hold(case, &host, unit(), UnitState::RUNNING);
+    }
+}
+
+#[test]
+fn the_laws_hold_for_traces() {
+    let host = Model::fresh(NOBLE);
+    let trace = Trace { path: "/opt/made".into(), data: false };
+    assert_eq!(Want { resource: trace.clone(), state: Seen::Anything }.plan(&host).unwrap(), None);
+    let change = Change { resource: trace, before: Seen::Absent, after: Seen::Anything };
+    laws_of_the_change_hold("a directory", &host, &change, || host.put_directory("/opt/made/by/itself"));
+}
+
+// The ways back where others have been at work since.
+
+fn way_back<R: Resource>(change: &Change<R>, host: &Model, how: How) -> WayBack<R::State> {
+    let told: Change<R> = serde_json::from_str(&serde_json::to_string(change).unwrap()).unwrap();
+    told.resource.way_back(&told, host, how).unwrap()
+}
+
+#[test]
+fn a_file_that_was_edited_since_is_left_alone_unless_somebody_insists() {
+    let host = Model::fresh(NOBLE);
+    let want = Want { resource: File { path: "/etc/new".into() }, state: Node::file("ours") };
+    let change = want.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    host.put("/etc/new", "theirs");
+    assert!(matches!(way_back(&change, &host, How::default()), WayBack::ChangedSince { .. }));
+    let insisted = way_back(&change, &host, How { force: true, ..How::default() });
+    assert!(matches!(insisted, WayBack::Restore { to: Node::Absent, .. }));
+}
+
+#[test]
+fn a_directory_that_is_not_empty_on_the_way_back_stays_also_by_force() {
+    let host = Model::fresh(NOBLE);
+    let want = Want { resource: File { path: "/etc/docker".into() }, state: Node::directory() };
+    let change = want.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    host.put("/etc/docker/certs.d/mirror/ca.crt", "theirs");
+    for force in [false, true] {
+        let WayBack::Kept { why } = way_back(&change, &host, How { force, ..How::default() }) else {
+            panic!()
+        };
+        assert_eq!(why, "it is not empty: holds `certs.d`");
+    }
+}
+
+#[test]
+fn a_directory_for_keys_that_others_use_by_now_stays_and_our_files_go() {
+    let host = Model::fresh("debian-11");
+    let want = Want { resource: Repository::of(&source()), state: Files::right() };
+    let change = want.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    host.put("/etc/apt/keyrings/other.asc", "theirs");
+    let WayBack::Restore { to, told, .. } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(told, ["`/etc/apt/keyrings` stays: it holds `other.asc`"]);
+    change.resource.set(&to, &host).unwrap();
+    assert_eq!(host.list(Path::new("/etc/apt/keyrings")).unwrap(), ["other.asc"]);
+    assert_eq!(host.list(Path::new("/etc/apt/sources.list.d")).unwrap(), NOTHING);
+    let WayBack::Kept { why } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(why, "`/etc/apt/keyrings` stays: it holds `other.asc`");
+}
+
+#[test]
+fn what_others_wrote_into_daemon_json_since_stays_and_ours_goes() {
+    let host = Model::fresh(NOBLE);
+    host.put(DAEMON_JSON, "{\n  \"mtu\": 1400\n}\n");
+    let (resource, state) = keys(&[("bip", json!("10.9.0.1/16"))]);
+    let change = Want { resource, state }.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    let edited = host.text(DAEMON_JSON).replace("1400", "1200").replace("\"json-file\"", "\"local\"");
+    host.put(DAEMON_JSON, edited);
+    let WayBack::Restore { to, told, .. } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(told, ["what others wrote in it since stays", "`log-driver` was changed since and stays"]);
+    change.resource.set(&to, &host).unwrap();
+    assert_eq!(host.text(DAEMON_JSON), "{\n  \"mtu\": 1200,\n  \"log-driver\": \"local\"\n}\n");
+
+    let insisted = way_back(&change, &host, How { force: true, ..How::default() });
+    let WayBack::Restore { to, .. } = insisted else { panic!("{insisted:?}") };
+    change.resource.set(&to, &host).unwrap();
+    assert_eq!(host.text(DAEMON_JSON), "{\n  \"mtu\": 1400\n}\n");
+}
+
+#[test]
+fn a_daemon_json_that_can_no_longer_be_read_is_left_alone() {
+    let host = Model::fresh(NOBLE);
+    host.put_directory("/etc/docker");
+    let (resource, state) = keys(&[("bip", json!("10.9.0.1/16"))]);
+    let change = Want { resource, state }.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    host.put(DAEMON_JSON, "{ broken");
+    let WayBack::ChangedSince { why } = way_back(&change, &host, How::default()) else { panic!() };
+    assert!(why.contains("can no longer be read"), "{why}");
+    let insisted = way_back(&change, &host, How { force: true, ..How::default() });
+    let WayBack::Restore { to, .. } = insisted else { panic!("{insisted:?}") };
+    assert_eq!(to.file, Some(Node::Absent));
+}
+
+#[test]
+fn a_source_that_was_edited_since_stays_and_the_rest_goes() {
+    let host = Model::fresh(NOBLE);
+    let want = Want { resource: Repository::of(&source()), state: Files::right() };
+    let change = want.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    host.put("/etc/apt/sources.list.d/docker.sources", "# mine now\n");
+    let WayBack::Restore { to, told, .. } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(told, ["`/etc/apt/sources.list.d/docker.sources` was edited since: it stays"]);
+    change.resource.set(&to, &host).unwrap();
+    assert_eq!(host.text("/etc/apt/sources.list.d/docker.sources"), "# mine now\n");
+    assert!(!host.exists(Path::new("/etc/apt/keyrings/docker.asc")).unwrap());
+}
+
+/// A host on which the engine was just installed, with the change.
+fn with_engine(by_hand: &[&[&str]]) -> (Model, Change<Packages>) {
+    let host = Model::fresh(NOBLE);
+    with_source(&host);
+    by_hand.iter().for_each(|argv| host.be(argv));
+    let (resource, state) = engine(&Versions::default());
+    let change = Want { resource, state }.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    (host, change)
+}
+
+#[test]
+fn what_came_along_and_is_needed_by_something_else_now_stays_and_is_named() {
+    let (host, change) = with_engine(&[]);
+    host.be(&["apt-get", "install", "ufw"]);
+    let WayBack::Restore { to, told, .. } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(told[0], "`iptables` stays: ufw needs it now");
+    change.resource.set(&to, &host).unwrap();
+    let state = host.state();
+    for stays in ["ufw", "iptables", "libip4tc2", "libip6tc2", "libxtables12"] {
+        assert!(state.packages.contains_key(stays), "{stays}");
+    }
+    for goes in ["docker-ce", "containerd.io", "nftables", "libnftables1"] {
+        assert!(!state.packages.contains_key(goes), "{goes}");
+    }
+    assert!(matches!(way_back(&change, &host, How::default()), WayBack::Kept { .. }));
+}
+
+#[test]
+fn a_version_that_the_archive_has_no_more_comes_back_as_the_nearest_and_it_is_said() {
+    const OLD: &str = "28.2.2-0ubuntu1~24.04.1";
+    let (host, change) = with_engine(&[&["apt-get", "install", "docker.io"]]);
+    host.drop_from_mirrors(OLD);
+    let WayBack::Restore { to, told, .. } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(told, [format!("`docker.io` {OLD} cannot come back: no source of this host has it")]);
+    assert!(matches!(to["docker.io"], Package::Removed), "its files stay as they are");
+
+    let list = "/var/lib/apt/lists/ubuntu.example_ubuntu_dists_noble_main_binary-amd64_Packages";
+    host.put(list, host.text(list).replace(OLD, "28.2.3-0ubuntu1"));
+    let WayBack::Restore { to, told, .. } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(
+        told,
+        [format!("`docker.io` {OLD} is not to be had any more: 28.2.3-0ubuntu1 comes back instead")]
+    );
+    change.resource.set(&to, &host).unwrap();
+    assert_eq!(host.state().packages["docker.io"].version, "28.2.3-0ubuntu1");
+    assert!(!host.state().packages.contains_key("docker-ce"));
+}
+
+#[test]
+fn a_newer_version_by_the_hosts_own_tool_is_still_ours_to_take_back() {
+    let host = Model::fresh(NOBLE);
+    with_source(&host);
+    let before = without_traces(host.state());
+    let (resource, state) = engine(&Versions { prefix: Some("28".into()), ..Versions::default() });
+    let change = Want { resource, state }.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    host.be(&["apt-get", "install", "docker-ce", "docker-ce-cli", "containerd.io"]);
+    assert_eq!(change.resource.drifted(&change.after, &host).unwrap(), None);
+    let WayBack::Restore { to, .. } = way_back(&change, &host, How::default()) else { panic!() };
+    change.resource.set(&to, &host).unwrap();
+    assert_eq!(differences(&before, &without_traces(host.state())), NOTHING);
+}
+
+#[test]
+fn a_unit_that_was_masked_by_hand_since_is_left_alone() {
+    let host = Model::fresh(NOBLE);
+    host.be(&["apt-get", "install", "docker.io"]);
+    host.be(&["systemctl", "disable", "--now", "docker.service"]);
+    let want = Want { resource: Unit { name: "docker.service".into() }, state: UnitState::RUNNING };
+    let change = want.plan(&host).unwrap().unwrap();
+    change.make(&host).unwrap();
+    host.be(&["systemctl", "mask", "docker.service"]);
+    let WayBack::ChangedSince { why } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(why, "it was masked since");
+    host.be(&["systemctl", "unmask", "docker.service"]);
+    host.be(&["systemctl", "stop", "docker.service"]);
+    let stopped = way_back(&change, &host, How::default());
+    assert!(matches!(stopped, WayBack::Restore { .. }), "stopped by hand is still ours to disable");
+}
+
+#[test]
+fn data_goes_only_where_it_is_asked_for_and_older_data_only_by_force() {
+    let host = Model::fresh(NOBLE);
+    host.put("/var/lib/docker/volumes/theirs", "data");
+    let data = |before| {
+        let resource = Trace { path: "/var/lib/docker".into(), data: true };
+        Change { resource, before, after: Seen::Anything }
+    };
+    let how = |purge_data, force| How { purge_data, force };
+    let table = [
+        (Seen::Absent, how(false, false), false),
+        (Seen::Absent, how(false, true), false),
+        (Seen::Absent, how(true, false), true),
+        (Seen::Anything, how(false, true), false),
+        (Seen::Anything, how(true, false), false),
+        (Seen::Anything, how(true, true), true),
+    ];
+    for (before, how, goes) in table {
+        let back = way_back(&data(before), &host, how);
+        assert_eq!(matches!(back, WayBack::Restore { .. }), goes, "{before:?} {how:?}: {back:?}");
+    }
+}
+
+#[test]
+fn what_somebody_put_into_a_directory_of_the_software_keeps_it() {
+    let host = Model::fresh(NOBLE);
+    host.put("/opt/containerd/bin/mine", "x");
+    let trace = Trace { path: "/opt/containerd".into(), data: false };
+    let change = Change { resource: trace, before: Seen::Absent, after: Seen::Anything };
+    let WayBack::Kept { why } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(why, "somebody put `/opt/containerd/bin/mine` there");
+}
+
+#[test]
+fn two_runs_are_undone_as_one() {
+    let host = Model::fresh(NOBLE);
+    host.put(DAEMON_JSON, "{ \"mtu\": 1400 }\n");
+    host.be(&["apt-get", "install", "docker.io"]);
+    host.be(&["apt-mark", "auto", "docker.io"]);
+    let before = host.state();
+    let mut runs = Runs::on(&host).users(&["alice"]).version("28");
+    runs.config.daemon.0.insert("bip".into(), json!("10.9.0.1/16"));
+    runs.install().unwrap();
+    assert!(host.state().packages["docker-ce"].version.starts_with("5:28"));
+    let mut runs = runs.users(&["alice", "bob"]).version("29");
+    runs.config.daemon.0.insert("bip".into(), json!("10.8.0.1/16"));
+    runs.config.daemon.0.insert("live-restore".into(), json!(true));
+    runs.upgrade().unwrap();
+    assert!(host.state().packages["docker-ce"].version.starts_with("5:29"));
+    assert_eq!(runs.receipts().len(), 2);
+
+    let undone = runs.uninstall(How::default()).unwrap();
+    assert_eq!(undone.left, 0);
+    let (before, now) = (without_traces(before), without_traces(host.state()));
+    assert_eq!(differences(&before, &now), NOTHING);
+}
+
+#[test]
+fn a_daemon_that_refuses_its_configuration_gets_the_former_one_back_and_the_run_fails() {
+    let host = Model::fresh(NOBLE);
+    let runs = Runs::on(&host);
+    // dockerd is not there yet: nothing but its start can tell.
+    host.dockerd_refuses.replace(Some("max-size".into()));
+    let error = runs.install().unwrap_err();
+    assert_eq!(error.exit, rprov::error::Exit::Failed);
+    assert!(!host.exists(Path::new(DAEMON_JSON)).unwrap(), "what was refused is gone");
+    assert!(host.notes().iter().any(|note| note.contains("is taken back")), "{:?}", host.notes());
+}
+
+#[test]
+fn a_run_that_was_interrupted_is_completed_by_the_next_and_undone_whole() {
+    let host = Model::fresh(NOBLE);
+    let before = host.state();
+    let runs = Runs::on(&host).users(&["alice"]);
+    host.interrupted.set(true);
+    let mut stops = 0;
+    while let Err(error) = runs.install() {
+        assert_eq!(error.exit, rprov::error::Exit::Interrupted, "{error}");
+        stops += 1;
+        assert!(stops < 20, "every run makes one change");
+    }
+    assert!(stops > 3, "{stops} stops");
+    host.interrupted.set(false);
+    assert!(runs.plan().unwrap().is_empty());
+    let undone = runs.uninstall(How { purge_data: true, ..How::default() }).unwrap();
+    assert_eq!(undone.left, 0);
+    assert_eq!(differences(&before, &host.state()), NOTHING);
+}
+
+#[test]
+fn a_unit_that_was_masked_before_the_install_is_masked_again_after_uninstall() {
+    let host = Model::fresh(NOBLE);
+    host.be(&["systemctl", "mask", "docker.service"]);
+    let before = host.state();
+    let runs = Runs::on(&host);
+    runs.install().unwrap();
+    assert!(host.state().active.contains("docker.service"));
+    let undone = runs.uninstall(How { purge_data: true, ..How::default() }).unwrap();
+    assert_eq!(undone.left, 0);
+    assert_eq!(differences(&before, &host.state()), NOTHING);
+}
+
+#[test]
+fn a_broken_daemon_json_does_not_stop_an_uninstall_by_force() {
+    let host = Model::fresh(NOBLE);
+    let before = host.state();
+    let runs = Runs::on(&host);
+    runs.install().unwrap();
+    host.put(DAEMON_JSON, "{ broken");
+    let gently = runs.uninstall(How { purge_data: true, ..How::default() }).unwrap();
+    assert_eq!(gently.left, 1, "the file is left to who broke it");
+    let undone = runs.uninstall(How { purge_data: true, force: true }).unwrap();
+    assert_eq!(undone.left, 0);
+    assert_eq!(differences(&before, &host.state()), NOTHING);
+}
