@@ -82,7 +82,9 @@ impl Resource for Unit {
         if now == *state {
             return Ok(());
         }
-        if state.enabled || state.active { self.start(host, now, *state) } else { self.stop(host, now) }
+        self.start(host, now, *state)?;
+        self.stop(host, now, *state)?;
+        if state.masked && !now.masked { self.run(host, "mask") } else { Ok(()) }
     }
 
     fn meets(now: &UnitState, want: &UnitState) -> bool {
@@ -137,15 +139,13 @@ const START: Duration = Duration::from_secs(180);
 
 impl Unit {
     fn start(&self, host: &dyn Touch, now: UnitState, want: UnitState) -> Result<()> {
-        if now.masked {
+        if now.masked && !want.masked {
             // After unmask the socket says "service not loaded" until systemd has read the files again (DietPi#8108).
-            host.run(&Command::new(["systemctl", "unmask", &self.name]))?
-                .or_failed(|| self.cannot("unmask"))?;
+            self.run(host, "unmask")?;
             host.run(&Command::new(["systemctl", "daemon-reload"]))?.or_failed(|| self.cannot("reload"))?;
         }
         if want.enabled && !now.enabled {
-            host.run(&Command::new(["systemctl", "enable", &self.name]))?
-                .or_failed(|| self.cannot("enable"))?;
+            self.run(host, "enable")?;
         }
         if want.active && !now.active {
             // Three failed starts in a minute would hide the reason behind "start-limit-hit".
@@ -158,14 +158,22 @@ impl Unit {
         Ok(())
     }
 
-    fn stop(&self, host: &dyn Touch, now: UnitState) -> Result<()> {
-        if now.missing {
-            return Ok(());
+    fn stop(&self, host: &dyn Touch, now: UnitState, want: UnitState) -> Result<()> {
+        if now.enabled && !want.enabled {
+            self.run(host, "disable")?;
         }
-        host.run(&Command::new(["systemctl", "disable", "--now", &self.name]).timeout(START))?
-            .or_failed(|| self.cannot("stop"))?;
-        host.run(&Command::new(["systemctl", "reset-failed", &self.name]))?;
+        if now.active && !want.active {
+            self.run(host, "stop")?;
+        }
+        if !now.missing && !want.active {
+            host.run(&Command::new(["systemctl", "reset-failed", &self.name]))?;
+        }
         Ok(())
+    }
+
+    fn run(&self, host: &dyn Touch, verb: &str) -> Result<()> {
+        host.run(&Command::new(["systemctl", verb, &self.name]).timeout(START))?
+            .or_failed(|| self.cannot(verb))
     }
 
     fn cannot(&self, verb: &str) -> String {
