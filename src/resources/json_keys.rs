@@ -209,13 +209,14 @@ impl Resource for JsonKeys {
             (Some(bytes), ..) => Node::file(bytes),
         };
         let restore = |node: Node, told: Vec<String>| -> Result<WayBack<Keys>> {
-            let values = match node.bytes() {
-                Some(bytes) => json::read(bytes).map_err(|fault| self.cannot_use(fault))?,
-                None => serde_json::Map::new(),
+            // What is there may be broken, and goes all the same where somebody insists.
+            let now = json::read(file.bytes().unwrap_or_default()).unwrap_or_default();
+            let to = json::read(node.bytes().unwrap_or_default()).map_err(|fault| self.cannot_use(fault))?;
+            let keys = |map: &serde_json::Map<String, Value>, file| {
+                let value = |key: &KeyPath| (key.clone(), json::lookup(map, key).cloned());
+                Keys { values: self.keys.iter().map(value).collect(), file: Some(file), defaults_due: false }
             };
-            let values = self.keys.iter().map(|k| (k.clone(), json::lookup(&values, k).cloned())).collect();
-            let now = self.get(host)?;
-            Ok(WayBack::Restore { now, to: Keys { values, file: Some(node), defaults_due: false }, told })
+            Ok(WayBack::Restore { now: keys(&now, file.clone()), to: keys(&to, node), told })
         };
         let dotted = |keys: Vec<KeyPath>| {
             keys.iter().map(|k| format!("`{}`", k.join("."))).collect::<Vec<_>>().join(", ")
