@@ -130,6 +130,11 @@ impl Resource for Repository {
         now.right == want.right && want.files.iter().all(|(path, node)| now.files.get(path) == Some(node))
     }
 
+    /// By the files alone: a receipt does not know its source, and so not what is right.
+    fn still_ours(now: &Files, after: &Files) -> bool {
+        after.files.iter().all(|(path, node)| now.files.get(path) == Some(node))
+    }
+
     /// The right files, and the wrong ones gone or without our address. The index is fetched and verified first, so
     /// that nothing is enabled that would not serve.
     fn resolve(&self, now: &Files, _want: &Files, host: &dyn Look) -> Result<(Self, Files)> {
@@ -147,6 +152,12 @@ impl Resource for Repository {
             };
             files.insert(path, node);
         }
+        // apt ships the directory for keys since 2.4 only; where we make it, it goes with us.
+        if let Some(directory) = source.key_file.parent().filter(|path| !files.contains_key(*path))
+            && !host.exists(directory)?
+        {
+            files.insert(directory.to_owned(), Node::directory());
+        }
         files.insert(source.file.clone(), Node::file(source.text()));
         files.insert(source.key_file.clone(), Node::file(source.index.pin.key.clone()));
         let resource = Repository { files: files.keys().cloned().collect(), ..self.clone() };
@@ -156,10 +167,11 @@ impl Resource for Repository {
     fn set(&self, state: &Files, host: &dyn Touch) -> Result<()> {
         // Keys before sources, and wrong sources before right ones: apt never sees a contradiction.
         let rank = |path: &Path, node: &Node| match node {
-            Node::Directory { .. } => 0,
-            Node::Absent => 1,
-            Node::File { .. } if !is_source(path) => 2,
-            _ => 3,
+            Node::Directory { .. } => (0, 0),
+            // What lies in a directory goes before it.
+            Node::Absent => (1, usize::MAX - path.components().count()),
+            Node::File { .. } if !is_source(path) => (2, 0),
+            _ => (3, 0),
         };
         let mut ordered: Vec<_> = state.files.iter().collect();
         ordered.sort_by_key(|(path, node)| rank(path, node));
@@ -199,13 +211,20 @@ impl Resource for Repository {
     fn way_back(&self, change: &Change<Self>, host: &dyn Look, how: How) -> Result<WayBack<Files>> {
         let mut now = Files { right: false, files: BTreeMap::new() };
         let mut to = now.clone();
-        let mut told = Vec::new();
+        let (mut told, mut edited) = (Vec::new(), false);
         for (path, after) in &change.after.files {
             let at = File { path: path.clone() }.get(host)?;
             let before = change.before.files.get(path).unwrap_or(&Node::Absent);
-            let ours = at == *after || how.force;
-            if at != *before && before != after && !ours {
+            let held = match (&at, before) {
+                (Node::Directory { .. }, Node::Absent) => first_that_stays(path, change, host, how)?,
+                _ => None,
+            };
+            let ours = (at == *after || how.force) && held.is_none();
+            if let Some(name) = held {
+                told.push(format!("`{}` stays: it holds `{name}`", path.display()));
+            } else if at != *before && before != after && !ours {
                 told.push(format!("`{}` was edited since: it stays", path.display()));
+                edited = true;
             }
             let back = if before != after && ours { before } else { &at };
             to.files.insert(path.clone(), back.clone());
@@ -215,10 +234,33 @@ impl Resource for Repository {
             WayBack::Restore { now, to, told }
         } else if told.is_empty() {
             WayBack::AlreadyAsBefore
-        } else {
+        } else if edited {
             WayBack::ChangedSince { why: told.join("; ") }
+        } else {
+            WayBack::Kept { why: told.join("; ") }
         })
     }
+}
+
+/// The first thing in a directory that does not go with us.
+fn first_that_stays(
+    directory: &Path,
+    change: &Change<Repository>,
+    host: &dyn Look,
+    how: How,
+) -> Result<Option<String>> {
+    for name in host.list(directory)? {
+        let path = directory.join(&name);
+        let new = change.before.files.get(&path).is_none_or(|node| *node == Node::Absent);
+        let goes = match change.after.files.get(&path) {
+            Some(after) => new && (how.force || File { path }.get(host)? == *after),
+            None => false,
+        };
+        if !goes {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn is_source(path: &Path) -> bool {
