@@ -174,6 +174,17 @@ impl Model {
         self.told.borrow().iter().filter_map(note).collect()
     }
 
+    /// What undo said of each change.
+    pub fn undone(&self) -> Vec<Event> {
+        let told = self.told.borrow();
+        told.iter().filter(|event| matches!(event, Event::Undone { .. })).cloned().collect()
+    }
+
+    /// The units have run since the boot.
+    pub fn forget_starts(&self) {
+        self.started.borrow_mut().clear();
+    }
+
     /// Somebody on the machine runs a command: it has to go well, and is not counted as rprov's.
     pub fn be(&self, argv: &[&str]) {
         let counted = self.ran.take();
