@@ -277,9 +277,43 @@ fn hash_mismatch_is_shorter(output: &str) -> bool {
     matches!(sizes[..], [expected, received, ..] if received < expected)
 }
 
-/// Lines of `apt-get indextargets --format '$(FILENAME)'`: the lists that the enabled sources need.
-pub fn parse_targets(text: &str) -> Vec<PathBuf> {
-    text.lines().filter(|l| l.starts_with('/')).map(PathBuf::from).collect()
+/// A list that an enabled source needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub list: PathBuf,
+    /// The signed index of its source.
+    pub release: PathBuf,
+    /// Its name there: `main/binary-amd64/Packages`.
+    pub key: String,
+}
+
+/// What [`parse_targets`] reads.
+pub const TARGETS: &str = "$(FILENAME) $(METAKEY)";
+
+/// Lines of `apt-get indextargets --format '$(FILENAME) $(METAKEY)'`: the lists that the enabled sources need. apt is
+/// asked in a state of its own and names files there: they are looked for among the host's.
+pub fn parse_targets(text: &str) -> Vec<Target> {
+    let target = |line: &str| {
+        let (file, key) = line.strip_prefix('/')?.split_once(' ')?;
+        let name = file.rsplit('/').next()?;
+        let source = name.strip_suffix(&key.replace('/', "_"))?;
+        Some(Target {
+            list: Path::new(LISTS).join(name),
+            release: Path::new(LISTS).join(format!("{source}InRelease")),
+            key: key.to_owned(),
+        })
+    };
+    text.lines().filter_map(target).collect()
+}
+
+/// Whether an index names a list with something in it: apt keeps no file for an empty one, or for one that the source
+/// does not have.
+pub fn has_content(release: &str, key: &str) -> bool {
+    let names = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words[..], [_, size, name] if name == key && size != "0")
+    };
+    release.lines().any(names)
 }
 
 #[cfg(test)]
@@ -330,6 +364,18 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(trouble(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_lists_that_apt_names_are_the_hosts() {
+        let text = "/tmp/rprov-apt-x/lists/a.lab_dists_noble_main_binary-amd64_Packages main/binary-amd64/Packages\nW: x\n";
+        let [target] = &parse_targets(text)[..] else { panic!() };
+        assert_eq!(target.list, Path::new("/var/lib/apt/lists/a.lab_dists_noble_main_binary-amd64_Packages"));
+        assert_eq!(target.release, Path::new("/var/lib/apt/lists/a.lab_dists_noble_InRelease"));
+        let release = "SHA256:\n e3b0 0 main/binary-amd64/Packages\n ffff 17 extra/binary-amd64/Packages\n";
+        assert!(!has_content(release, &target.key), "it is empty");
+        assert!(has_content(release, "extra/binary-amd64/Packages"));
+        assert!(!has_content(release, "main/binary-i386/Packages"), "the source does not have it");
     }
 
     #[test]

@@ -582,14 +582,18 @@ fn unresolved(answer: &Output) -> Error {
 /// Whether every enabled source of the distribution has its list, and none is older than a day.
 fn lists_are_fresh(host: &dyn Look) -> Result<bool> {
     let arguments =
-        ["indextargets", "--format", "$(FILENAME)", "Created-By: Packages"].map(str::to_owned).to_vec();
+        ["indextargets", "--format", apt::TARGETS, "Created-By: Packages"].map(str::to_owned).to_vec();
     let answer = host.query(&Question::Apt(AptQuestion { ..apt::question("apt-get", arguments) }))?;
     let targets = apt::parse_targets(&answer.stdout);
     if !answer.ok() || targets.is_empty() {
         return Ok(false);
     }
     for target in &targets {
-        if !repository::is_listed(host, target)? {
+        if repository::is_listed(host, &target.list)? {
+            continue;
+        }
+        let release = host.read_text(&target.release)?;
+        if release.is_none_or(|release| apt::has_content(&release, &target.key)) {
             return Ok(false);
         }
     }
