@@ -44,7 +44,8 @@ pub fn lock() -> Result<File> {
 /// The directory of something made from `parts`; `build` makes it where it is not there yet.
 /// A half-built one is never used, and one made from something else goes.
 pub fn ensure(name: &str, parts: &[&str], build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let key = sha256(parts.join("\0").as_bytes());
+    // What it is made from does not depend on where the lab's directory lies.
+    let key = sha256(parts.join("\0").replace(&*dir().to_string_lossy(), "").as_bytes());
     let cache = dir().join("cache");
     let done = cache.join(format!("{name}-{}", &key[..12]));
     if done.is_dir() {
