@@ -1,0 +1,316 @@
+//! Stopped, killed, crashed, interrupted or doubled at any point: the next run goes on, and uninstall goes back.
+
+use super::common::{DATA, INSTALL, LONG, engine_works, host, packages_are_whole, says};
+use crate::identity::Identity;
+use crate::lab::Lab;
+use crate::run::Running;
+use crate::scenario::Scenario;
+use crate::tree::{BY_ITSELF, State};
+use crate::{Host, cache, cargo, sh};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "stopped-goes-on",
+        about: "installs that are stopped at an entry of the receipt, each one further, come to a whole engine",
+        on: &[Identity::Debian12, Identity::Ubuntu2404],
+        run: goes_on,
+    },
+    Scenario {
+        name: "stopped-goes-back",
+        about: "after an install that was stopped at an entry of the receipt, uninstall restores the host",
+        // The first samples the entries, the others take each of them.
+        on: &[SAMPLING, Identity::Ubuntu2404],
+        run: goes_back,
+    },
+    Scenario {
+        name: "interrupt-kill",
+        about: "installs that are killed in the middle are finished by the next, and uninstall restores the host",
+        on: &[Identity::Ubuntu2404, Identity::Debian12],
+        run: killed,
+    },
+    Scenario {
+        name: "interrupt-crash",
+        about: "after a crash of the host in the middle of the transaction the same command finishes",
+        on: &[Identity::Debian12, Identity::Ubuntu2404],
+        run: crashed,
+    },
+    Scenario {
+        name: "interrupt-ctrl-c",
+        about: "Ctrl-C ends a run after the change in hand, twice at once; the next run waits for apt and goes on",
+        on: &[Identity::Ubuntu2404, Identity::Debian12],
+        run: ctrl_c,
+    },
+    Scenario {
+        name: "interrupt-lost-terminal",
+        about: "a terminal that is lost in the middle of the transaction breaks nothing",
+        on: &[Identity::Debian12, Identity::Ubuntu2404],
+        run: lost_terminal,
+    },
+    Scenario {
+        name: "two-installs",
+        about: "a second install waits for the first, or says who holds the lock",
+        on: &[Identity::Ubuntu2404],
+        run: two_installs,
+    },
+];
+
+const SAMPLING: Identity = Identity::Debian12;
+const PURGE: &[&str] = &["rprov", "uninstall", "--yes", "--purge-data"];
+/// What the shell says of a program that aborted.
+const ABORTED: i32 = 134;
+/// More entries than any install has.
+const MANY: usize = 200;
+
+/// Runs an install that stops after writing its n-th entry; whether it stopped there.
+fn stopped_at(host: &Host, n: usize) -> Result<bool> {
+    let stop = format!("RPROV_STOP_AT={n}");
+    let output = host.run_within(LONG, &["env", &stop, "rprov", "install", "--yes", "--no-smoke"])?;
+    match output.code {
+        0 => Ok(false),
+        ABORTED => Ok(true),
+        _ => bail!("`{}` ended with {}:\n{}", output.argv, output.code, output.text()),
+    }
+}
+
+fn goes_on(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    host.with_rprov(&cargo::rprov_stop_at()?)?;
+    let fresh = host.state()?;
+    let mut runs = 1;
+    while stopped_at(&host, runs)? {
+        runs += 1;
+        ensure!(runs < MANY, "no run comes to its end");
+    }
+    host.note(&format!("{runs} runs"));
+    ensure!(runs > 8, "only {runs} runs: the stops do not work");
+    engine_works(&host)?;
+    let said = host.run(INSTALL)?.ok()?;
+    says(&said, &["nothing to do"])?;
+    restores(&host, &fresh)
+}
+
+fn goes_back(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    host.with_rprov(&cargo::rprov_stop_at()?)?;
+    let fresh = host.state()?;
+    host.run_within(LONG, &["rprov", "install", "--yes", "--no-smoke"])?.ok()?;
+    let entries = entries(&host)?;
+    restores(&host, &fresh)?;
+    let chosen =
+        if identity == SAMPLING { sample(&entries)? } else { (1..=entries.len()).collect::<Vec<_>>() };
+    for n in chosen {
+        host.note(&format!("entry {n} of {}: {}", entries.len(), entries[n - 1]));
+        ensure!(stopped_at(&host, n)?, "the install did not stop at entry {n}");
+        restores(&host, &fresh).with_context(|| format!("stopped at entry {n}, {}", entries[n - 1]))?;
+    }
+    Ok(())
+}
+
+/// The first entry of each kind, and some more that move with each commit.
+fn sample(entries: &[String]) -> Result<Vec<usize>> {
+    let mut chosen: Vec<usize> = Vec::new();
+    for (place, entry) in entries.iter().enumerate() {
+        if entries.iter().position(|other| other == entry) == Some(place) {
+            chosen.push(place + 1);
+        }
+    }
+    let commit = sh::run_in(&cache::workspace(), &["git", "rev-parse", "HEAD"]).unwrap_or_default();
+    let digits = commit.get(..4).and_then(|hex| usize::from_str_radix(hex, 16).ok()).unwrap_or_default();
+    for place in [digits, digits / entries.len()] {
+        chosen.push(place % entries.len() + 1);
+    }
+    chosen.sort();
+    chosen.dedup();
+    Ok(chosen)
+}
+
+/// Uninstall takes everything back, whatever came before.
+fn restores(host: &Host, fresh: &State) -> Result<()> {
+    host.run_within(LONG, PURGE)?.ok()?;
+    packages_are_whole(host)?;
+    let lines = fresh.diff(&host.state()?, BY_ITSELF);
+    ensure!(lines.is_empty(), "uninstall left:\n{}", lines.join("\n"));
+    Ok(())
+}
+
+/// The entries of the newest receipt, as `will trace` or `owes`.
+fn entries(host: &Host) -> Result<Vec<String>> {
+    let text =
+        host.sh("cat $(ls /var/lib/rprov/receipts/*.jsonl 2>/dev/null | tail -n 1) /dev/null")?.ok()?.stdout;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let name = |line: &str| -> Result<String> {
+        let entry: Value = serde_json::from_str(line).with_context(|| format!("not an entry: {line}"))?;
+        let kind = entry["change"]["kind"].as_str().map(|kind| format!(" {kind}")).unwrap_or_default();
+        Ok(format!("{}{kind}", entry["entry"].as_str().context("an entry without a name")?))
+    };
+    whole.lines().map(name).collect()
+}
+
+/// Waits until something is so.
+fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(90);
+    while !so()? {
+        ensure!(Instant::now() < end, "it never came to pass: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn killed(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    let fresh = host.state()?;
+    for entry in ["header", "will repository", "will group", "owes", "will packages"] {
+        let mut install = host.spawn(INSTALL)?;
+        let before = host.sh("ls /var/lib/rprov/receipts | wc -l")?.stdout;
+        until(entry, || {
+            let now = host.sh("ls /var/lib/rprov/receipts | wc -l")?.stdout;
+            Ok(!install.running() || now != before && entries(&host)?.iter().any(|found| found == entry))
+        })?;
+        if install.running() {
+            install.signal("KILL")?;
+        }
+        install.wait(LONG)?;
+        let status = host.run(&["rprov", "status"])?.code_is(3)?;
+        says(&status, &["did not come to its end"])?;
+    }
+    host.run_within(LONG, INSTALL)?.ok()?;
+    engine_works(&host)?;
+    restores(&host, &fresh)
+}
+
+/// Waits until dpkg is in the middle of it.
+fn unpacking(host: &Host) -> Result<()> {
+    until("dpkg unpacks docker-ce", || {
+        Ok(host.sh("grep -qs 'Unpacking docker-ce ' /var/log/rprov/*-install.log")?.code == 0)
+    })
+}
+
+fn crashed(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = host(lab, identity)?;
+    let fresh = host.state()?;
+    let install = host.spawn(INSTALL)?;
+    unpacking(&host)?;
+    host.crash()?;
+    drop(install);
+    host.boot()?;
+    host.run_within(LONG, INSTALL)?.ok()?;
+    engine_works(&host)?;
+    let lines = fresh.diff(
+        &{
+            host.run_within(LONG, &["rprov", "uninstall", "--yes"])?.ok()?;
+            host.state()?
+        },
+        &[BY_ITSELF, DATA].concat(),
+    );
+    ensure!(lines.is_empty(), "uninstall left:\n{}", lines.join("\n"));
+    Ok(())
+}
+
+const GATE: &str = "/run/gate";
+
+/// Makes apt stand still in the middle of each transaction, its locks held, while the gate is shut.
+fn with_gate(host: &Host) -> Result<()> {
+    let hook = format!(
+        "DPkg::Pre-Invoke {{ \"touch {GATE}.reached; while [ -e {GATE} ]; do sleep 0.05; done\"; }};\n"
+    );
+    host.write("/etc/apt/apt.conf.d/99gate", hook)
+}
+
+fn shut(host: &Host) -> Result<()> {
+    host.sh(&format!("rm -f {GATE}.reached; touch {GATE}"))?.ok().map(drop)
+}
+
+fn open(host: &Host) -> Result<()> {
+    host.sh(&format!("rm {GATE}"))?.ok().map(drop)
+}
+
+fn in_the_middle(host: &Host) -> Result<()> {
+    until("apt is in the middle of its transaction", || Ok(host.exists(&format!("{GATE}.reached"))))
+}
+
+fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    with_gate(&host)?;
+    let fresh = host.state()?;
+
+    shut(&host)?;
+    let mut once = host.on_terminal("rprov install --yes")?;
+    in_the_middle(&host)?;
+    once.send(b"\x03")?;
+    std::thread::sleep(Duration::from_millis(300));
+    ensure!(once.running(), "one Ctrl-C ended the run in the middle of a change:\n{}", once.said());
+    open(&host)?;
+    let output = once.wait(LONG)?.code_is(130)?;
+    ensure!(output.stdout.contains("interrupted") && output.stdout.contains("hint:"), "{}", output.text());
+    packages_are_whole(&host)?;
+    ensure!(host.packages()?.contains_key("docker-ce"), "the change in hand was not finished");
+    host.run(&["rprov", "status"])?.code_is(3)?;
+    host.run_within(LONG, INSTALL)?.ok()?;
+    engine_works(&host)?;
+    restores(&host, &fresh)?;
+
+    shut(&host)?;
+    let mut twice = host.on_terminal("rprov install --yes")?;
+    in_the_middle(&host)?;
+    twice.send(b"\x03")?;
+    std::thread::sleep(Duration::from_millis(300));
+    twice.send(b"\x03")?;
+    twice.wait(Duration::from_secs(20))?.code_is(130)?;
+    ensure!(host.sh("pgrep -x apt-get")?.code == 0, "apt did not outlive the run");
+    let short = host.run_within(LONG, &["rprov", "install", "--yes", "--wait", "1s"])?.code_is(5)?;
+    says(&short, &["error:", "(apt-get)", "--wait"])?;
+    let mut next = host.spawn(INSTALL)?;
+    next.wait_for("(apt-get)", Duration::from_secs(60))?;
+    open(&host)?;
+    next.wait(LONG)?.ok()?;
+    engine_works(&host)?;
+    restores(&host, &fresh)
+}
+
+fn lost_terminal(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    with_gate(&host)?;
+    let fresh = host.state()?;
+    shut(&host)?;
+    let mut lost = host.on_terminal("rprov install --yes")?;
+    in_the_middle(&host)?;
+    lost.hang_up()?;
+    lost.wait(Duration::from_secs(20))?;
+    open(&host)?;
+    until("the run without a terminal ends", || Ok(host.sh("pgrep -x 'rprov|apt-get'")?.code != 0))?;
+    packages_are_whole(&host)?;
+    ensure!(host.packages()?.contains_key("docker-ce"), "the change in hand was not finished");
+    let entries = entries(&host)?;
+    ensure!(entries.last().is_some_and(|last| last == "finished"), "the receipt is not whole: {entries:?}");
+    host.run_within(LONG, INSTALL)?.ok()?;
+    engine_works(&host)?;
+    restores(&host, &fresh)
+}
+
+fn two_installs(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    with_gate(&host)?;
+    shut(&host)?;
+    let first = host.spawn(INSTALL)?;
+    in_the_middle(&host)?;
+    let holder = format!("rprov (process {})", first.pid()?);
+    for wait in ["0s", "1s"] {
+        for verb in ["install", "uninstall"] {
+            let output = host.run_within(LONG, &["rprov", verb, "--yes", "--wait", wait])?.code_is(5)?;
+            says(&output, &["error:", &holder, "hint:", "--wait"])?;
+        }
+    }
+    // Who only looks waits for nobody.
+    host.run(&["rprov", "plan"])?.ok()?;
+    let mut second: Running = host.spawn(INSTALL)?;
+    second.wait_for(&holder, Duration::from_secs(60))?;
+    open(&host)?;
+    first.wait(LONG)?.ok()?;
+    let output = second.wait(LONG)?.ok()?;
+    says(&output, &["nothing to do"])?;
+    ensure!(host.starts_of("docker.service")? == 1, "the second install started dockerd again");
+    engine_works(&host)
+}
