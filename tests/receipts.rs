@@ -132,7 +132,7 @@ fn every_old_receipt_is_undone_and_the_host_is_as_before() {
             assert_ne!(before, host.state(), "{}", case.name);
 
             let ways = undo::simulate(std::slice::from_ref(&past), &host, WHOLE).unwrap();
-            let foreseen: Vec<Event> = ways.iter().map(undo::Way::event).collect();
+            let foreseen: Vec<Event> = ways.iter().map(|way| way.event(true)).collect();
             let runs = Runs::on(&host);
             let undone = undo::undo(&[past], &mut runs.begin("uninstall"), &host, WHOLE).unwrap();
             assert_eq!(undone.left, 0, "{}", case.name);
