@@ -51,7 +51,22 @@ fn step(planned: &Planned, receipt: &mut Receipt, host: &dyn Touch) -> Result<us
             return Err(Error::interrupted());
         }
     }
+    record_what_came_by_itself(planned, receipt, host)?;
     Ok(made)
+}
+
+/// On deb the package itself enables and starts the units that the plan showed: so they are ours to take back, though
+/// nothing was left to do.
+fn record_what_came_by_itself(planned: &Planned, receipt: &mut Receipt, host: &dyn Touch) -> Result<()> {
+    let recorded = crate::receipt::read(receipt.path.clone())?.changes();
+    for change in planned.changes.iter().filter(|change| matches!(change, AnyChange::Unit(_))) {
+        if !recorded.iter().any(|(_, made)| made.same(change)) && change.drift(host)?.is_none() {
+            let (step, change) = (planned.step.title.to_owned(), change.clone());
+            receipt.write(&Entry::Will { step: step.clone(), change: change.clone() })?;
+            receipt.write(&Entry::Did { step, change, at_us: now_us() })?;
+        }
+    }
+    Ok(())
 }
 
 /// Apply may do less than the plan showed, never more: every line must have been shown. Starting a unit that an

@@ -88,13 +88,6 @@ pub fn check(config: &Map<String, Value>, engine: Option<&str>, unit_flags: &[St
     problems
 }
 
-/// True only where neither what is there nor what is asked for names a log driver or its options.
-pub fn wants_log_rotation(existing: &Map<String, Value>, ours: &Map<String, Value>) -> bool {
-    let names_logging =
-        |map: &Map<String, Value>| ["log-driver", "log-opts"].iter().any(|k| map.contains_key(*k));
-    !names_logging(existing) && !names_logging(ours)
-}
-
 /// The keys to set for what is asked for: texts, numbers and lists whole, objects entry by entry one level down, so
 /// that foreign entries of `log-opts`, `features` or `runtimes` stay.
 pub fn keys_to_set(wanted: &Map<String, Value>) -> Vec<(KeyPath, Value)> {
@@ -117,20 +110,6 @@ pub fn needs_restart<'a>(keys: impl IntoIterator<Item = &'a KeyPath>) -> bool {
     let reloads =
         |path: &KeyPath| path.first().and_then(|name| TABLE.get(name)).is_some_and(|key| key.reload);
     keys.into_iter().any(|path| !reloads(path))
-}
-
-/// Why an old engine does not read bytes that [`crate::json::read`] accepts.
-///
-/// Upstream: 20.10 decodes with `json.NewDecoder(...).Decode`, without looking for a byte order mark or an empty file
-/// first (moby's daemon/config/config.go at v20.10.24); 23.0 is the first that does.
-pub fn unread_by(engine: &str, text: &[u8]) -> Option<&'static str> {
-    if Version::parse(engine)? >= Version(23, 0) {
-        return None;
-    }
-    if text.starts_with("\u{feff}".as_bytes()) {
-        return Some("docker before 23.0 does not read a file with a byte order mark");
-    }
-    text.trim_ascii().is_empty().then_some("docker before 23.0 does not read an empty file")
 }
 
 /// `29.7` of `29.7.2`.
@@ -525,24 +504,6 @@ mod tests {
     }
 
     #[test]
-    fn log_rotation_is_wanted_only_where_nobody_speaks_of_logging() {
-        let cases = [
-            (json!({}), json!({}), true),
-            (json!({"debug": true}), json!({"mtu": 1450}), true),
-            (json!({"log-driver": "journald"}), json!({}), false),
-            (json!({"log-opts": {}}), json!({}), false),
-            (json!({}), json!({"log-driver": "local"}), false),
-        ];
-        for (existing, ours, wanted) in cases {
-            assert_eq!(
-                wants_log_rotation(&map(existing.clone()), &map(ours.clone())),
-                wanted,
-                "{existing} {ours}"
-            );
-        }
-    }
-
-    #[test]
     fn objects_are_set_entry_by_entry_and_all_else_whole() {
         let wanted = json!({"log-opts": {"max-size": "1m"}, "labels": ["a"], "debug": true, "features": {},
             "runtimes": {"nvidia": {"path": "x"}}});
@@ -557,13 +518,5 @@ mod tests {
         assert!(needs_restart(&[path("debug"), path("log-opts.max-size")]));
         assert!(needs_restart(&[path("no-such-key")]));
         assert!(!needs_restart(&[]));
-    }
-
-    #[test]
-    fn bytes_that_only_newer_engines_read_are_told() {
-        assert!(unread_by("20.10.24", b"\xef\xbb\xbf{}").is_some());
-        assert!(unread_by("20.10.24", b" \n").is_some());
-        assert_eq!(unread_by("20.10.24", b"{}"), None);
-        assert_eq!(unread_by("23.0.0", b""), None);
     }
 }

@@ -77,7 +77,7 @@ impl Lock {
             format: FORMAT,
             host: LockedHost::of(facts),
             source: LockedSource {
-                url: source.index.root.clone(),
+                url: crate::host::fetch::mask(&source.index.root),
                 suite: source.index.suite.clone(),
                 component: source.index.component.clone(),
                 date: accepted.as_ref().map(|(date, _)| *date),

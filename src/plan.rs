@@ -1,8 +1,9 @@
 //! The difference between what the steps want and what the host shows, in order.
 
 use crate::error::Result;
-use crate::event::{Line, PlannedStep};
+use crate::event::{Line, PlannedStep, Sign};
 use crate::host::Look;
+use crate::resources::consequence::Consequence;
 use crate::resources::trace::Seen;
 use crate::resources::{AnyChange, Change, Resource};
 use crate::steps::Step;
@@ -49,6 +50,20 @@ fn traces(step: &Step, host: &dyn Look) -> Result<Vec<AnyChange>> {
 impl Plan {
     pub fn is_empty(&self) -> bool {
         self.steps.iter().all(|planned| planned.changes.is_empty())
+    }
+
+    /// Whether an engine that runs is replaced or restarts on the way.
+    pub fn stops_the_engine(&self) -> bool {
+        let changing = || self.steps.iter().filter(|planned| !planned.changes.is_empty());
+        let restarts = changing()
+            .flat_map(|planned| &planned.step.then)
+            .any(|then| matches!(then, Consequence::RestartUnit { .. }));
+        let replaced = changing()
+            .flat_map(|planned| &planned.changes)
+            .filter(|change| matches!(change, AnyChange::Packages(_)))
+            .flat_map(AnyChange::describe)
+            .any(|line| line.sign != Sign::Add);
+        restarts || replaced
     }
 
     /// For people and for `--json`: only the steps that change something.

@@ -214,6 +214,11 @@ impl Past {
         changes
     }
 
+    /// How many changes were made.
+    pub fn made(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry, Entry::Did { .. })).count()
+    }
+
     /// Whether the run came to its end.
     pub fn finished(&self) -> bool {
         matches!(self.entries.last(), Some(Entry::Finished { exit: 0, .. }))

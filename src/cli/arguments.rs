@@ -173,7 +173,7 @@ pub struct Changing {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// How long to wait for locks, the clock and the network: 90s, 10m, 1h
+    /// How long to wait for locks and for the clock: 90s, 10m, 1h [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = crate::profile::wait)]
     pub wait: Option<std::time::Duration>,
 }

@@ -12,7 +12,7 @@ use crate::host::local::LocalHost;
 use crate::host::{Look, Question};
 use crate::lockfile::Lock;
 use crate::plan::{self, Plan};
-use crate::profile::{self, Config, Flags, Library, Settings};
+use crate::profile::{self, Config, Flags, Gpu, Library, Settings};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
 use std::path::Path;
@@ -20,16 +20,17 @@ use std::time::Duration;
 
 pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
     let host = run.host(None);
-    let (_, steps) = prepare(run, wanted, None, &host)?;
+    let (facts, _, steps) = prepare(run, wanted, None, &host)?;
     let plan = plan::plan(&steps, &host)?;
     show(run, &plan);
+    tell_of_a_stop(run, &plan, &facts);
     Ok(if exit_code && !plan.is_empty() { Exit::Difference } else { Exit::Done })
 }
 
 pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bool) -> Result<Exit> {
     let asking = run.host(None);
     super::may_change(&facts::gather(&asking)?)?;
-    let (settings, steps) = prepare(run, wanted, changing.wait, &asking)?;
+    let (facts, settings, steps) = prepare(run, wanted, changing.wait, &asking)?;
     let host = run.host(Some(settings.wait));
     host.hear_signals()?;
     let _lock = lock(&host)?;
@@ -41,6 +42,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
         return Ok(Exit::Done);
     }
     show(run, &plan);
+    tell_of_a_stop(run, &plan, &facts);
     offer_the_user(run, &settings);
     if !run.may("Make these changes?", changing)? {
         return Ok(Exit::Done);
@@ -61,7 +63,7 @@ fn prepare(
     wanted: &Wanted,
     wait: Option<Duration>,
     host: &LocalHost,
-) -> Result<(Settings, Vec<Step>)> {
+) -> Result<(Facts, Settings, Vec<Step>)> {
     let flags = Flags {
         users: wanted.users.clone(),
         version: wanted.version.clone(),
@@ -72,14 +74,16 @@ fn prepare(
     };
     let (facts, settings) = settle(flags, &wanted.configuration, host)?;
     users_exist(&settings.users, host)?;
+    no_gpu_yet(&settings)?;
     run.tell(&Event::Started {
         version: env!("CARGO_PKG_VERSION").into(),
         verb: run.verb.into(),
         host: format!("{}, {}", settings.profile.title, facts.architecture),
     });
+    tell_of_its_end(run, &settings);
     let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
-    Ok((settings, steps))
+    Ok((facts, settings, steps))
 }
 
 /// What this host is, and what is wanted of it: flags over configuration over profile.
@@ -106,10 +110,9 @@ fn patiently(steps: &[Step], host: &LocalHost) -> Result<Plan> {
 
 fn make(run: &mut Run, plan: &Plan, earlier: &[Past], settings: &Settings, host: &LocalHost) -> Result<()> {
     let mut receipt = run.begin_receipt(Some(&settings.profile.name))?;
-    let applied = apply::apply(plan, &mut receipt, host).and_then(|made| {
-        run.changes = made;
-        apply::pay(earlier, &mut receipt, host)
-    });
+    let applied =
+        apply::apply(plan, &mut receipt, host).and_then(|_| apply::pay(earlier, &mut receipt, host));
+    run.changes = receipt::read(receipt.path.clone())?.made();
     let exit = applied.as_ref().map_or_else(|error| error.exit, |_| Exit::Done);
     receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us() })?;
     applied.map(|_| ())
@@ -122,6 +125,33 @@ fn show(run: &Run, plan: &Plan) {
         crate::ui::answer("nothing to change");
     } else {
         crate::ui::answer(&crate::ui::plan(&plan.shown(), run.manner));
+    }
+}
+
+/// A wish that cannot be met is refused, not forgotten.
+fn no_gpu_yet(settings: &Settings) -> Result<()> {
+    match settings.gpu {
+        Gpu::Off | Gpu::Auto => Ok(()),
+        Gpu::On | Gpu::Toolkit => Err(Error::refused("cannot set up a GPU")
+            .because("this version of rprov does not know how yet")
+            .hint("leave `gpu` out of the configuration, or set it to `auto` or `off`")),
+    }
+}
+
+/// Past its end a distribution gets no more fixes, and upstream stops building for it.
+fn tell_of_its_end(run: &Run, settings: &Settings) {
+    let end = settings.profile.end_of_life;
+    if jiff::Zoned::now().date() > end {
+        let text = format!("{} has had no security support of its own since {end}", settings.profile.title);
+        run.tell(&Event::Note { text });
+    }
+}
+
+/// Other people's containers keep running where they can; where they cannot, it is said before.
+fn tell_of_a_stop(run: &Run, plan: &Plan, facts: &Facts) {
+    if facts.engine && plan.stops_the_engine() {
+        let text = "the engine that runs now stops on the way, and its containers with it, unless `live-restore` is set";
+        run.tell(&Event::Note { text: text.into() });
     }
 }
 

@@ -4,6 +4,7 @@ use super::arguments::Configuration;
 use super::install::settle;
 use super::run::Run;
 use crate::error::{Exit, OrFail, Result};
+use crate::event::Event;
 use crate::lockfile::Lock;
 use crate::profile::{self, Flags};
 use crate::receipt;
@@ -16,7 +17,7 @@ pub fn lock(run: &mut Run, output: Option<&Path>, configuration: &Configuration)
     let (facts, settings) = settle(Flags::default(), configuration, &host)?;
     let source = profile::source(&settings, &facts.architecture)?;
     let mut names: BTreeSet<String> = settings.packages(&facts).into_iter().collect();
-    names.extend(came_along()?);
+    names.extend(came_along(run));
     let text = Lock::look(names, &source, &facts, &host)?.text()?;
     match output {
         None => crate::ui::answer(&text),
@@ -25,12 +26,16 @@ pub fn lock(run: &mut Run, output: Option<&Path>, configuration: &Configuration)
     Ok(Exit::Done)
 }
 
-/// What came with the engine, by the receipts; who may not read them locks the engine alone.
-fn came_along() -> Result<BTreeSet<String>> {
-    let receipts = receipt::all(Path::new("/")).unwrap_or_default();
+/// What came with the engine, by the receipts.
+fn came_along(run: &Run) -> BTreeSet<String> {
+    let receipts = receipt::all(Path::new("/")).unwrap_or_else(|error| {
+        let text = format!("{}: the lock holds the engine alone, not what came with it", error.what());
+        run.tell(&Event::Note { text });
+        Vec::new()
+    });
     let packages = |change: AnyChange| match change {
         AnyChange::Packages(change) => change.after.into_keys().collect(),
         _ => BTreeSet::new(),
     };
-    Ok(receipt::joined(&receipts).into_iter().flat_map(|(_, change)| packages(change)).collect())
+    receipt::joined(&receipts).into_iter().flat_map(|(_, change)| packages(change)).collect()
 }

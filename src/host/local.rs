@@ -270,7 +270,8 @@ impl Touch for LocalHost {
 
     fn run(&self, command: &Command) -> Result<Output> {
         self.forget_answers();
-        self.tell(Event::Command { argv: command.argv.clone() });
+        let argv = command.argv.iter().map(|word| fetch::mask(word)).collect();
+        self.tell(Event::Command { argv });
         let output = if command.capture { captured(command)? } else { self.run_logged(command)? };
         self.forget_answers();
         Ok(output)
@@ -385,7 +386,7 @@ impl LocalHost {
     fn run_logged(&self, command: &Command) -> Result<Output> {
         let mut file = self.open_log()?;
         let cannot = || format!("cannot write the log `{}`", self.log.borrow().path.display());
-        writeln!(file, "$ {}", command.argv.join(" ")).or_fail(cannot)?;
+        writeln!(file, "$ {}", fetch::mask(&command.argv.join(" "))).or_fail(cannot)?;
         let from = file.seek(SeekFrom::End(0)).or_fail(cannot)?;
         let (out, err) = (file.try_clone().or_fail(cannot)?, file.try_clone().or_fail(cannot)?);
         let mut progress = Progress::of(command)?;

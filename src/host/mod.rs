@@ -19,7 +19,7 @@ use std::time::Duration;
 pub const APT_LISTS: &str = "/var/lib/apt/lists";
 
 /// In an argument list: the number of a file that the command may write its progress to.
-pub const STATUS_FD: &str = "{status-fd}";
+pub const STATUS_FD: &str = "STATUS_FD";
 
 /// What a path is, without following a last link.
 #[derive(Clone, Debug, PartialEq, Eq)]

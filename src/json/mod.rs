@@ -68,8 +68,7 @@ impl Fault {
 /// (dockerd itself stops at 10000).
 ///
 /// Upstream: `getConflictFreeConfiguration` in moby's daemon/config/config.go, 23.0 to 29.x. It also takes UTF-16 with
-/// a byte order mark, which is refused here; 20.10 differs, see
-/// [`crate::daemon_config::unread_by`].
+/// a byte order mark, which is refused here; 20.10 reads neither a byte order mark nor an empty file.
 pub fn read(text: &[u8]) -> Result<Map<String, Value>, Fault> {
     let (_, body) = decode(text)?;
     if body.trim().is_empty() {

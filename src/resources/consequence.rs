@@ -1,4 +1,4 @@
-//! What a change owes afterwards: systemd reads its files again, a unit restarts.
+//! What a change owes afterwards: systemd reads its files again, a unit restarts or reloads.
 
 use super::unit::{Shown, Unit};
 use crate::error::Result;
@@ -12,7 +12,13 @@ use std::time::Duration;
 #[serde(rename_all = "kebab-case", tag = "owes")]
 pub enum Consequence {
     ReloadSystemd,
-    RestartUnit { unit: String },
+    RestartUnit {
+        unit: String,
+    },
+    /// The daemon reads its configuration again, and everything goes on running.
+    ReloadUnit {
+        unit: String,
+    },
 }
 
 impl fmt::Display for Consequence {
@@ -20,6 +26,7 @@ impl fmt::Display for Consequence {
         match self {
             Consequence::ReloadSystemd => write!(f, "systemd reads its unit files again"),
             Consequence::RestartUnit { unit } => write!(f, "{unit} restarts"),
+            Consequence::ReloadUnit { unit } => write!(f, "{unit} reads its configuration again"),
         }
     }
 }
@@ -30,7 +37,7 @@ impl Consequence {
     pub fn is_paid(&self, since_us: u64, host: &dyn Look) -> Result<bool> {
         match self {
             Consequence::ReloadSystemd => Ok(false),
-            Consequence::RestartUnit { unit } => {
+            Consequence::RestartUnit { unit } | Consequence::ReloadUnit { unit } => {
                 let shown = Shown::of(host, unit)?;
                 let running = matches!(shown.get("ActiveState"), "active" | "activating" | "reloading");
                 Ok(!running || shown.started_us() > since_us)
@@ -43,6 +50,9 @@ impl Consequence {
             Consequence::ReloadSystemd => host
                 .run(&Command::new(["systemctl", "daemon-reload"]))?
                 .or_failed(|| "cannot make systemd read its unit files again".into()),
+            Consequence::ReloadUnit { unit } => host
+                .run(&Command::new(["systemctl", "reload", unit]))?
+                .or_failed(|| format!("cannot make `{unit}` read its configuration again")),
             Consequence::RestartUnit { unit } => {
                 let restart = Command::new(["systemctl", "restart", unit]).timeout(Duration::from_secs(300));
                 if host.run(&restart)?.ok() {

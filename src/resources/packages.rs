@@ -5,6 +5,7 @@ use super::repository::{self, Source};
 use super::{Change, How, Resource, WayBack};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Line};
+use crate::host::fetch::mask;
 use crate::host::{AptQuestion, Look, Output, Owner, Question, Touch};
 use crate::trust::apt::{AptIndex, Record};
 use crate::version;
@@ -312,7 +313,7 @@ impl Packages {
     }
 
     fn place(&self) -> String {
-        self.source.as_ref().map(|s| format!("{} {}", s.index.root, s.index.suite)).unwrap_or_default()
+        self.source.as_ref().map(|s| format!("{} {}", mask(&s.index.root), s.index.suite)).unwrap_or_default()
     }
 
     fn index(&self, host: &dyn Look) -> Result<Option<AptIndex>> {

@@ -5,6 +5,7 @@ use super::file::{Bytes, File, Node};
 use super::{Change, How, Resource, WayBack};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Line;
+use crate::host::fetch::mask;
 use crate::host::{Look, Owner, Touch};
 use crate::trust::apt::{AptIndex, AptSource, apt_index, parse_release};
 use crate::trust::{self, Pin};
@@ -151,6 +152,9 @@ impl Resource for Repository {
                 (None, _) => Node::Absent,
             };
             files.insert(path, node);
+        }
+        for path in global_keys(source, host)? {
+            files.insert(path, Node::Absent);
         }
         // apt ships the directory for keys since 2.4 only; where we make it, it goes with us.
         if let Some(directory) = source.key_file.parent().filter(|path| !files.contains_key(*path))
@@ -542,11 +546,17 @@ pub fn is_listed(host: &dyn Look, target: &Path) -> Result<bool> {
 /// After apt fetched the lists: they are verified again by our own rules, and their date is remembered.
 pub fn accept(host: &dyn Touch, source: &Source) -> Result<()> {
     let bytes = host.read(&source.in_release())?.ok_or_else(|| {
-        Error::try_again(format!("cannot use the index of `{}`", source.index.root))
+        Error::try_again(format!("cannot use the index of `{}`", mask(&source.index.root)))
             .because("apt did not fetch it")
     })?;
     let mut accepted = accepted(host)?;
-    accepted.insert(id(source), date(&bytes, source, host)?);
+    let (before, now) = (accepted.get(&id(source)).copied(), date(&bytes, source, host)?);
+    if before.is_some_and(|before| now < before) {
+        return Err(Error::refused(format!("cannot use the index of `{}`", mask(&source.index.root)))
+            .because("apt fetched one that is older than one that was accepted before")
+            .hint("use a mirror that is kept up to date"));
+    }
+    accepted.insert(id(source), now);
     let text = serde_json::to_vec(&accepted).or_fail(|| format!("cannot write `{ACCEPTED}`"))?;
     host.write(Path::new(ACCEPTED), &text, Owner { uid: 0, gid: 0, mode: 0o600 })
 }

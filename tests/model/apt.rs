@@ -384,7 +384,7 @@ impl Model {
 
 /// Whether a transaction purges, and its words; an option that nobody thought of is a panic.
 fn transaction<'a>(argv: &[&'a str]) -> (bool, Vec<&'a str>) {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 10] = [
         "-y",
         "-q",
         "--no-install-recommends",
@@ -394,6 +394,7 @@ fn transaction<'a>(argv: &[&'a str]) -> (bool, Vec<&'a str>) {
         "-oAcquire::",
         "-oAPT::Get::AutomaticRemove=0",
         "-oDir::Cache::archives=",
+        "-oAPT::Status-Fd=",
     ];
     let (options, words): (Vec<&str>, Vec<&str>) = argv.iter().partition(|word| word.starts_with('-'));
     for option in &options {
