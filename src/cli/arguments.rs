@@ -102,8 +102,11 @@ pub enum Command {
         command: ProfileCommand,
     },
     /// Print completions for a shell
-    Completions { shell: Shell },
-    /// Print the manual page
+    Completions {
+        /// The shell that they are for
+        shell: Shell,
+    },
+    /// Print the manual page: `rprov man | man -l -`
     Man,
     /// What the smoke test runs in its container
     #[command(hide = true)]
@@ -115,9 +118,15 @@ pub enum ProfileCommand {
     /// List the distributions
     List,
     /// Show a profile, with what it inherits
-    Show { name: String },
+    Show {
+        /// As `rprov profile list` shows it
+        name: String,
+    },
     /// Check a profile file
-    Check { file: PathBuf },
+    Check {
+        /// A profile of your own, see profiles/README.md
+        file: PathBuf,
+    },
 }
 
 /// What is wanted of the host; flags win over the configuration, which wins over the profile.

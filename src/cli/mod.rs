@@ -3,6 +3,7 @@
 pub mod arguments;
 mod install;
 mod lock;
+mod man;
 mod profile;
 mod run;
 mod smoke;
@@ -42,10 +43,15 @@ pub fn run(cli: Cli) -> Exit {
             Run::new("profile", manner).carry_out(|run| profile::profile(run, &command))
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "rprov", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "rprov", &mut script);
+            crate::ui::answer(&String::from_utf8_lossy(&script));
             Exit::Done
         }
-        Command::Man => Run::new("man", manner).carry_out(|_| man()),
+        Command::Man => {
+            crate::ui::answer(&man::page());
+            Exit::Done
+        }
         Command::Inside { nonce } => match crate::smoke::inside(&nonce) {
             Ok(said) => {
                 crate::ui::answer(&said);
@@ -61,20 +67,6 @@ fn show_facts(run: &mut Run) -> Result<Exit> {
     // Facts are an answer for programs as for people: one form for both.
     let text = serde_json::to_string_pretty(&facts).or_fail(|| "cannot show the facts".into())?;
     crate::ui::answer(&text);
-    Ok(Exit::Done)
-}
-
-fn man() -> Result<Exit> {
-    let cannot = || "cannot write the manual page".to_owned();
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).or_fail(cannot)?;
-    for mut command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()).cloned() {
-        command = command.name("").disable_help_subcommand(true);
-        let name = command.get_display_name().unwrap_or_default().to_owned();
-        let _unused = name;
-        clap_mangen::Man::new(command).render_options_section(&mut page).or_fail(cannot)?;
-    }
-    crate::ui::answer(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }
 
