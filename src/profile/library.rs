@@ -90,12 +90,8 @@ impl Library {
     }
 
     fn compile(&self, name: &str, document: &Document) -> Result<Profile> {
-        let profile =
-            self.parse(document).and_then(|profile| self.agrees(document, &profile).map(|()| profile));
-        let mut profile = profile.map_err(|error| match error.next() {
-            Some(_) => error,
-            None => error.hint(format!("rprov profile check {}", document.file)),
-        })?;
+        let mut profile = self.parse(document)?;
+        self.agrees(document, &profile)?;
         profile.name = name.to_owned();
         Ok(profile)
     }
@@ -195,7 +191,10 @@ impl Shelf {
     fn library(self) -> Result<Library> {
         let mut library = Library { profiles: BTreeMap::new(), families: self.families, keys: self.keys };
         for (name, (origin, document)) in self.profiles {
-            let profile = library.compile(&name, &document)?;
+            let profile = library.compile(&name, &document).map_err(|error| match error.next() {
+                Some(_) => error,
+                None => error.hint(format!("rprov profile check {}", document.file)),
+            })?;
             library.profiles.insert(name, Listed { profile, origin });
         }
         Ok(library)
