@@ -41,7 +41,8 @@ impl Manner {
                 .with_writer(std::io::stderr)
                 .with_ansi(self.colored(std::io::stderr().is_terminal()))
                 .without_time()
-                .with_target(false);
+                .with_target(false)
+                .log_internal_errors(false);
             let ours = tracing_subscriber::filter::filter_fn(|meta| meta.target().starts_with("rprov"));
             tracing_subscriber::registry().with(lines.with_filter(ours)).init();
         }
@@ -76,7 +77,7 @@ pub fn ask(question: &str) -> Option<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return None;
     }
-    eprint!("{question} [y/N] ");
+    let _gone = write!(std::io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).ok()?;
     Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

@@ -3,6 +3,7 @@
 use crate::event::{Event, Line, PlannedStep, Sign};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
+use std::io::Write;
 use std::time::Duration;
 
 pub struct Terminal {
@@ -49,8 +50,8 @@ impl Terminal {
             return;
         }
         match &*self.spinner.borrow() {
-            Some(spinner) => spinner.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(spinner) => spinner.suspend(|| line(text)),
+            None => line(text),
         }
     }
 
@@ -121,20 +122,25 @@ impl Terminal {
     fn error(&self, event: &Event) {
         let Event::Error { what, because, output, hint, log } = event else { return };
         self.over(false);
-        eprintln!("{} {what}", self.paint("error:", RED));
+        line(&format!("{} {what}", self.paint("error:", RED)));
         for reason in because {
-            eprintln!("{}", wrapped("  because: ", reason));
+            line(&wrapped("  because: ", reason));
         }
-        for line in output {
-            eprintln!("  | {line}");
+        for said in output {
+            line(&format!("  | {said}"));
         }
         if let Some(log) = log {
-            eprintln!("  log: {log}");
+            line(&format!("  log: {log}"));
         }
         if let Some(hint) = hint {
-            eprintln!("{} {hint}", self.paint("hint:", CYAN));
+            line(&format!("{} {hint}", self.paint("hint:", CYAN)));
         }
     }
+}
+
+/// A terminal that is lost is no reason to stop in the middle: `eprintln!` would panic.
+fn line(text: &str) {
+    let _gone = writeln!(std::io::stderr(), "{text}");
 }
 
 const PLAIN: &str = "\x1b[0m";
