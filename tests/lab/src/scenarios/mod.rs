@@ -2,14 +2,27 @@
 
 use crate::scenario::Scenario;
 
+mod adoption;
 pub mod by_hand;
 mod common;
 mod interruption;
 mod json_stream;
+mod main_job;
+mod product;
 mod refusals;
 mod trust;
+mod uninstall;
 mod waiting;
 
 /// All tables.
-pub const ALL: &[&[Scenario]] =
-    &[by_hand::ALL, trust::ALL, waiting::ALL, interruption::ALL, refusals::ALL, json_stream::ALL];
+pub const ALL: &[&[Scenario]] = &[
+    by_hand::ALL,
+    main_job::ALL,
+    adoption::ALL,
+    uninstall::ALL,
+    trust::ALL,
+    waiting::ALL,
+    interruption::ALL,
+    refusals::ALL,
+    json_stream::ALL,
+];
