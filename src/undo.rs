@@ -72,6 +72,8 @@ pub struct Undone {
     pub restored: usize,
     /// Left to who changed it since: the receipts stay, so that `--force` can insist.
     pub left: usize,
+    /// Left on purpose, in whole or in part: data, or what others need now.
+    pub kept: usize,
 }
 
 /// Takes the changes back, each looked at again just before.
@@ -89,8 +91,11 @@ pub fn undo(receipts: &[Past], receipt: &mut Receipt, host: &dyn Touch, how: How
             })?;
             undone.restored += 1;
         }
-        if matches!(way.back, AnyWayBack::ChangedSince { .. }) {
-            undone.left += 1;
+        match &way.back {
+            AnyWayBack::ChangedSince { .. } => undone.left += 1,
+            AnyWayBack::Kept { .. } => undone.kept += 1,
+            AnyWayBack::Restore { told, .. } if !told.is_empty() => undone.kept += 1,
+            _ => {}
         }
         host.tell(way.event(true));
         if host.interrupted() {

@@ -59,7 +59,8 @@ fn finish(run: &mut Run, undone: undo::Undone) -> Result<Exit> {
     run.receipt = None;
     let stays: Vec<&str> =
         ["/etc/rprov", "/var/log/rprov"].into_iter().filter(|path| Path::new(path).exists()).collect();
-    let text = format!("this machine is as it was before; {} and the program stay", stays.join(", "));
+    let but = if undone.kept > 0 { ", but for what is told above" } else { "" };
+    let text = format!("this machine is as it was before{but}; {} and the program stay", stays.join(", "));
     run.tell(&Event::Note { text });
     Ok(Exit::Done)
 }

@@ -211,7 +211,7 @@ impl Resource for Repository {
         joined
     }
 
-    /// File by file: what somebody edited since stays as it is.
+    /// All or nothing: a source that somebody edited since still needs its key, and contradicts what was there before.
     fn way_back(&self, change: &Change<Self>, host: &dyn Look, how: How) -> Result<WayBack<Files>> {
         let mut now = Files { right: false, files: BTreeMap::new() };
         let mut to = now.clone();
@@ -227,19 +227,19 @@ impl Resource for Repository {
             if let Some(name) = held {
                 told.push(format!("`{}` stays: it holds `{name}`", path.display()));
             } else if at != *before && before != after && !ours {
-                told.push(format!("`{}` was edited since: it stays", path.display()));
+                told.push(format!("`{}` was edited since", path.display()));
                 edited = true;
             }
             let back = if before != after && ours { before } else { &at };
             to.files.insert(path.clone(), back.clone());
             now.files.insert(path.clone(), at);
         }
-        Ok(if now.files != to.files {
+        Ok(if edited {
+            WayBack::ChangedSince { why: told.join("; ") }
+        } else if now.files != to.files {
             WayBack::Restore { now, to, told }
         } else if told.is_empty() {
             WayBack::AlreadyAsBefore
-        } else if edited {
-            WayBack::ChangedSince { why: told.join("; ") }
         } else {
             WayBack::Kept { why: told.join("; ") }
         })
