@@ -209,10 +209,14 @@ impl Model {
     pub(super) fn apt_question(&self, question: &AptQuestion) -> Output {
         let arguments: Vec<&str> = question.arguments.iter().map(String::as_str).collect();
         match (question.program, arguments.as_slice()) {
-            ("apt-get", ["indextargets", ..]) => {
-                let names = self.targets(&question.changed, None).into_iter().map(|(name, _)| name);
-                let lists = names.filter(|name| name.ends_with("_Packages"));
-                let stdout = lists.map(|name| format!("{LISTS}/{name}\n")).collect();
+            // apt names the lists in the state that it was asked in, which is not the host's.
+            ("apt-get", ["indextargets", "--format", "$(FILENAME) $(METAKEY)", "Created-By: Packages"]) => {
+                let line = |(name, url): (String, String)| {
+                    let key = url.rsplit('/').take(3).collect::<Vec<_>>();
+                    let key = key.into_iter().rev().collect::<Vec<_>>().join("/");
+                    name.ends_with("_Packages").then(|| format!("/tmp/private/lists/{name} {key}\n"))
+                };
+                let stdout = self.targets(&question.changed, None).into_iter().filter_map(line).collect();
                 Output { stdout, ..Output::default() }
             }
             ("apt-cache", ["madison", names @ ..]) => {
@@ -393,6 +397,7 @@ fn transaction<'a>(argv: &[&'a str]) -> (bool, Vec<&'a str>) {
         "-oDPkg::Lock::Timeout=0",
         "-oAcquire::",
         "-oAPT::Get::AutomaticRemove=0",
+        "-oAPT::Status-Fd=",
         "-oDir::Cache::archives=",
         "-oAPT::Status-Fd=",
     ];
