@@ -98,6 +98,11 @@ impl Error {
         self.hint = Some(hint.to_string());
         self
     }
+    /// The same, where nobody knew a better one.
+    pub fn or_hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint.get_or_insert_with(|| hint.to_string());
+        self
+    }
     /// The first line alone: what could not be done.
     pub fn what(&self) -> &str {
         &self.what

@@ -302,7 +302,9 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 }
 
 fn passing(url: &str, why: String) -> Miss {
-    let error = Error::try_again(format!("cannot fetch `{}`", mask(url))).because(why);
+    let error = Error::try_again(format!("cannot fetch `{}`", mask(url)))
+        .because(why)
+        .hint("look at the network and the mirror, then run the same command again");
     Miss { error: Box::new(error), again_after: Some(Duration::ZERO) }
 }
 
