@@ -4,8 +4,9 @@ use super::arguments::Changing;
 use super::run::{Run, lock};
 use crate::error::{Exit, Result};
 use crate::event::Event;
+use crate::host::Touch;
 use crate::receipt::{self, Past};
-use crate::resources::{AnyWayBack, How};
+use crate::resources::{AnyWayBack, How, apt};
 use crate::{facts, undo};
 use std::path::Path;
 
@@ -45,16 +46,18 @@ pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) ->
     let mut receipt = run.begin_receipt(None)?;
     let undone = undo::undo(&receipts, &mut receipt, &host, how)?;
     run.changes = undone.restored;
-    finish(run, undone)
+    finish(run, undone, &host)
 }
 
 /// After a complete uninstall nothing of ours is left but what belongs to the administrator, which is named.
-fn finish(run: &mut Run, undone: undo::Undone) -> Result<Exit> {
+fn finish(run: &mut Run, undone: undo::Undone, host: &dyn Touch) -> Result<Exit> {
     if undone.left > 0 {
         let text = format!("{} left to who changed it since; `rprov uninstall --force` insists", undone.left);
         run.tell(&Event::Note { text });
         return Ok(Exit::Done);
     }
+    // What a transaction that did not come through has fetched.
+    host.remove_all(Path::new(apt::ARCHIVES))?;
     receipt::forget(Path::new("/"))?;
     run.receipt = None;
     let stays: Vec<&str> =
