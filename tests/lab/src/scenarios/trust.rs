@@ -93,8 +93,10 @@ fn package(lab: &Lab, identity: Identity) -> Result<()> {
     packages_are_whole(&host)?;
     ensure!(host.packages()? == fresh.packages, "packages came or went");
     host.run_within(LONG, UNINSTALL)?.ok()?;
+    host.mirror(Variant::Good)?;
     let lines = fresh.diff(&host.state()?, BY_ITSELF);
     ensure!(lines.is_empty(), "uninstall left:\n{}", lines.join("\n"));
+    host.mirror(Variant::TamperedDeb)?;
     host.run_within(LONG, INSTALL)?.code_is(4)?;
     host.mirror(Variant::Good)?;
     host.run_within(LONG, INSTALL)?.ok()?;

@@ -50,7 +50,7 @@ pub const ALL: &[Scenario] = &[
 /// Holds a lock as package managers do (fcntl, not flock), under the name of one.
 fn hold(host: &Host, path: &str) -> Result<Running> {
     let program = "use Fcntl; $0 = 'unattended-upgr'; open(my $f, '>>', $ARGV[0]) or die;
-        fcntl($f, F_SETLK, pack('ssx4qqix4', F_WRLCK, 0, 0, 0, 0)) or die; $| = 1; print \"held\\n\"; sleep 600";
+        my $lock = pack('ssx4qqix4', F_WRLCK, 0, 0, 0, 0); fcntl($f, F_SETLK, $lock) or die; $| = 1; print \"held\\n\"; sleep 600";
     let mut holder = host.spawn(&["perl", "-e", program, path])?;
     holder.wait_for("held", Duration::from_secs(10))?;
     Ok(holder)
