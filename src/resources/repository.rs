@@ -56,6 +56,8 @@ impl Source {
 const SOURCES_LIST: &str = "/etc/apt/sources.list";
 const SOURCES_PARTS: &str = "/etc/apt/sources.list.d";
 const TRUSTED_PARTS: &str = "/etc/apt/trusted.gpg.d";
+/// Where rprov keeps what it must remember.
+const STATE: &str = "/var/lib/rprov";
 /// The newest index that was accepted from each source: an older one is a rollback.
 const ACCEPTED: &str = "/var/lib/rprov/accepted.json";
 
@@ -558,6 +560,9 @@ pub fn accept(host: &dyn Touch, source: &Source) -> Result<()> {
     }
     accepted.insert(id(source), now);
     let text = serde_json::to_vec(&accepted).or_fail(|| format!("cannot write `{ACCEPTED}`"))?;
+    if !host.exists(Path::new(STATE))? {
+        host.make_directory(Path::new(STATE), Owner { uid: 0, gid: 0, mode: 0o700 })?;
+    }
     host.write(Path::new(ACCEPTED), &text, Owner { uid: 0, gid: 0, mode: 0o600 })
 }
 

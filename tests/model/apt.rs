@@ -399,7 +399,6 @@ fn transaction<'a>(argv: &[&'a str]) -> (bool, Vec<&'a str>) {
         "-oAPT::Get::AutomaticRemove=0",
         "-oAPT::Status-Fd=",
         "-oDir::Cache::archives=",
-        "-oAPT::Status-Fd=",
     ];
     let (options, words): (Vec<&str>, Vec<&str>) = argv.iter().partition(|word| word.starts_with('-'));
     for option in &options {

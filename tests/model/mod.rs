@@ -121,7 +121,6 @@ impl Model {
         let directories = [
             "/etc/apt/sources.list.d",
             "/etc/apt/trusted.gpg.d",
-            "/var/lib/rprov",
             "/etc/systemd/system/multi-user.target.wants",
             "/usr/lib/systemd/system",
             "/var/lib/apt/lists",
