@@ -458,16 +458,18 @@ fn a_daemon_json_that_can_no_longer_be_read_is_left_alone() {
 }
 
 #[test]
-fn a_source_that_was_edited_since_stays_and_the_rest_goes() {
+fn a_source_that_was_edited_since_stays_with_its_key_unless_somebody_insists() {
     let host = Model::fresh(NOBLE);
     let want = Want { resource: Repository::of(&source()), state: Files::right() };
     let change = want.plan(&host).unwrap().unwrap();
     change.make(&host).unwrap();
     host.put("/etc/apt/sources.list.d/docker.sources", "# mine now\n");
-    let WayBack::Restore { to, told, .. } = way_back(&change, &host, How::default()) else { panic!() };
-    assert_eq!(told, ["`/etc/apt/sources.list.d/docker.sources` was edited since: it stays"]);
+    let WayBack::ChangedSince { why } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!(why, "`/etc/apt/sources.list.d/docker.sources` was edited since");
+    let insisted = way_back(&change, &host, How { force: true, ..How::default() });
+    let WayBack::Restore { to, .. } = insisted else { panic!("{insisted:?}") };
     change.resource.set(&to, &host).unwrap();
-    assert_eq!(host.text("/etc/apt/sources.list.d/docker.sources"), "# mine now\n");
+    assert!(!host.exists(Path::new("/etc/apt/sources.list.d/docker.sources")).unwrap());
     assert!(!host.exists(Path::new("/etc/apt/keyrings/docker.asc")).unwrap());
 }
 
