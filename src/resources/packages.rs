@@ -334,7 +334,7 @@ impl Packages {
                 question.lists = index.lists();
             }
         }
-        if lists_are_fresh(host)? {
+        if lists_are_fresh(host, self.source.as_ref())? {
             let answer = host.query(&Question::Apt(question.clone()))?;
             if answer.ok() {
                 return Ok((apt::parse_simulation(&answer.stdout), Refresh::Ours));
@@ -580,8 +580,9 @@ fn unresolved(answer: &Output) -> Error {
     }
 }
 
-/// Whether every enabled source of the distribution has its list, and none is older than a day.
-fn lists_are_fresh(host: &dyn Look) -> Result<bool> {
+/// Whether every enabled source of the distribution has its list, and none is older than a day. Our own may lack it:
+/// once its file is written, it is fetched by itself.
+fn lists_are_fresh(host: &dyn Look, ours: Option<&Source>) -> Result<bool> {
     let arguments =
         ["indextargets", "--format", apt::TARGETS, "Created-By: Packages"].map(str::to_owned).to_vec();
     let answer = host.query(&Question::Apt(AptQuestion { ..apt::question("apt-get", arguments) }))?;
@@ -589,7 +590,8 @@ fn lists_are_fresh(host: &dyn Look) -> Result<bool> {
     if !answer.ok() || targets.is_empty() {
         return Ok(false);
     }
-    for target in &targets {
+    let ours = ours.map(Source::list_names).unwrap_or_default();
+    for target in targets.iter().filter(|target| !ours.iter().any(|name| target.list.ends_with(name))) {
         if repository::is_listed(host, &target.list)? {
             continue;
         }
