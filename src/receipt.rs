@@ -254,13 +254,18 @@ pub fn joined(receipts: &[Past]) -> Vec<(String, AnyChange)> {
     joined
 }
 
-/// Removes all receipts and what is left of our state, after a complete uninstall.
+/// What goes after a complete uninstall: our state, and the packages of a transaction that did not come to its end.
+pub const OURS: [&str; 2] = [STATE, "var/cache/rprov"];
+
+/// Removes all receipts and what else is left of ours, after a complete uninstall.
 pub fn forget(root: &Path) -> Result<()> {
-    let state = root.join(STATE);
-    match fs::remove_dir_all(&state) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).or_fail(|| format!("cannot remove `{}`", state.display()))
+    for path in OURS.map(|path| root.join(path)) {
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).or_fail(|| format!("cannot remove `{}`", path.display()));
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
