@@ -6,7 +6,7 @@
 #[allow(dead_code)]
 mod model;
 
-use model::{Model, Runs, State, differences, mirror_key};
+use model::{Cut, Model, Runs, State, differences, mirror_key};
 use rprov::host::{Look, Owner};
 use rprov::resources::file::{File, Node};
 use rprov::resources::group::{Group, Presence};
@@ -458,8 +458,9 @@ fn a_daemon_json_that_can_no_longer_be_read_is_left_alone() {
 }
 
 #[test]
-fn a_source_that_was_edited_since_stays_with_its_key_unless_somebody_insists() {
+fn a_source_that_was_edited_since_stays_whole_unless_somebody_insists() {
     let host = Model::fresh(NOBLE);
+    let fresh = host.state();
     let want = Want { resource: Repository::of(&source()), state: Files::right() };
     let change = want.plan(&host).unwrap().unwrap();
     change.make(&host).unwrap();
@@ -469,8 +470,7 @@ fn a_source_that_was_edited_since_stays_with_its_key_unless_somebody_insists() {
     let insisted = way_back(&change, &host, How { force: true, ..How::default() });
     let WayBack::Restore { to, .. } = insisted else { panic!("{insisted:?}") };
     change.resource.set(&to, &host).unwrap();
-    assert!(!host.exists(Path::new("/etc/apt/sources.list.d/docker.sources")).unwrap());
-    assert!(!host.exists(Path::new("/etc/apt/keyrings/docker.asc")).unwrap());
+    assert_eq!(differences(&fresh, &host.state()), NOTHING);
 }
 
 /// A host on which the engine was just installed, with the change.
@@ -668,4 +668,127 @@ fn a_broken_daemon_json_does_not_stop_an_uninstall_by_force() {
     let undone = runs.uninstall(How { purge_data: true, force: true }).unwrap();
     assert_eq!(undone.left, 0);
     assert_eq!(differences(&before, &host.state()), NOTHING);
+}
+
+/// Every action at which the power may go, before and after it is done, until a run comes to its end.
+fn wherever_the_power_goes(host: impl Fn() -> Model, then: impl Fn(&str, &Model, &Runs, &State)) {
+    for cut in [Cut::Before, Cut::After] {
+        let mut cuts = 0;
+        loop {
+            let host = host();
+            let before = host.state();
+            let runs = Runs::on(&host).users(&["alice"]);
+            host.lose_power_at(cuts + 1, cut);
+            let ended = runs.install();
+            if !host.power_is_back() {
+                ended.unwrap();
+                break;
+            }
+            cuts += 1;
+            then(&format!("{cut:?} action {cuts}"), &host, &runs, &before);
+        }
+        assert!(cuts > 5, "{cuts} actions are not an install");
+    }
+}
+
+const HOSTS: [fn() -> Model; 3] = [
+    || Model::fresh(NOBLE),
+    || Model::fresh("debian-11"),
+    || {
+        let host = Model::fresh(NOBLE);
+        host.put(DAEMON_JSON, "{ \"mtu\": 1400 }\n");
+        host.be(&["apt-get", "install", "docker.io"]);
+        host
+    },
+];
+
+#[test]
+fn wherever_the_power_goes_the_next_install_completes_and_uninstall_restores() {
+    for host in HOSTS {
+        wherever_the_power_goes(host, |case, host, runs, before| {
+            runs.install().unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert!(runs.plan().unwrap().is_empty(), "{case}");
+            let undone = runs.uninstall(How { purge_data: true, ..How::default() }).unwrap();
+            assert_eq!(undone.left, 0, "{case}");
+            let (before, now) = (without_traces(before.clone()), without_traces(host.state()));
+            assert_eq!(differences(&before, &now), NOTHING, "{case}");
+        });
+    }
+}
+
+#[test]
+fn wherever_the_power_goes_an_uninstall_restores() {
+    for host in HOSTS {
+        wherever_the_power_goes(host, |case, host, runs, before| {
+            let undone = runs.uninstall(How { purge_data: true, ..How::default() });
+            let undone = undone.unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(undone.left, 0, "{case}");
+            let (before, now) = (without_traces(before.clone()), without_traces(host.state()));
+            assert_eq!(differences(&before, &now), NOTHING, "{case}");
+        });
+    }
+}
+
+#[test]
+fn wherever_the_power_goes_in_an_uninstall_the_next_one_completes() {
+    for host in HOSTS {
+        let host = host();
+        let before = without_traces(host.state());
+        let runs = Runs::on(&host).users(&["alice"]);
+        runs.install().unwrap();
+        let (installed, receipts) = (host.state(), runs.receipts());
+        for cut in [Cut::Before, Cut::After] {
+            for action in 1.. {
+                host.restore(&installed);
+                runs.put_back(&receipts);
+                host.lose_power_at(action, cut);
+                let ended = runs.uninstall(How { purge_data: true, ..How::default() });
+                if !host.power_is_back() {
+                    ended.unwrap();
+                    assert!(action > 5, "{action} actions are not an uninstall");
+                    break;
+                }
+                let case = format!("{cut:?} action {action}");
+                let again = runs.uninstall(How { purge_data: true, ..How::default() });
+                assert_eq!(again.unwrap_or_else(|error| panic!("{case}: {error}")).left, 0, "{case}");
+                assert_eq!(differences(&before, &without_traces(host.state())), NOTHING, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lists_that_are_absent_or_a_day_old_are_all_refreshed_once_and_young_ones_are_not() {
+    let hosts: [(&str, fn() -> Model, usize); 3] = [
+        ("young lists", || Model::fresh(NOBLE), 0),
+        (
+            "old lists",
+            || {
+                let host = Model::fresh(NOBLE);
+                host.age_of_lists.set(90_000);
+                host
+            },
+            1,
+        ),
+        (
+            "no lists",
+            || {
+                let host = Model::fresh(NOBLE);
+                host.take_away(
+                    "/var/lib/apt/lists/ubuntu.example_ubuntu_dists_noble_main_binary-amd64_Packages",
+                );
+                host
+            },
+            1,
+        ),
+    ];
+    for (case, host, all) in hosts {
+        let host = host();
+        Runs::on(&host).install().unwrap();
+        let commands = host.commands();
+        let updates: Vec<&String> = commands.iter().filter(|c| c.starts_with("apt-get update")).collect();
+        assert_eq!(updates.len(), 1, "{case}: {commands:#?}");
+        let of_all = updates.iter().filter(|c| !c.contains("Dir::Etc::sourcelist")).count();
+        assert_eq!(of_all, all, "{case}: {commands:#?}");
+    }
 }

@@ -66,10 +66,19 @@ pub struct Model {
     pub age_of_lists: Cell<i64>,
     /// Text in daemon.json that makes dockerd refuse to start.
     pub dockerd_refuses: RefCell<Option<String>>,
-    /// How many more requests are served before a signal asks to end.
+    /// A signal asks to end after the change in hand.
     pub interrupted: Cell<bool>,
+    /// How many more actions there is power for; without, there is power for ever.
+    power: Cell<Option<(usize, Cut)>>,
     /// What was fetched by rprov itself.
     pub fetched: RefCell<Vec<String>>,
+}
+
+/// Whether the last action is cut off before it changes anything or just after.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    Before,
+    After,
 }
 
 /// One of the distributions that the fixtures know.
@@ -116,6 +125,7 @@ impl Model {
             age_of_lists: Cell::new(3600),
             dockerd_refuses: RefCell::default(),
             interrupted: Cell::new(false),
+            power: Cell::default(),
             fetched: RefCell::default(),
         };
         let directories = [
@@ -178,6 +188,27 @@ impl Model {
     pub fn undone(&self) -> Vec<Event> {
         let told = self.told.borrow();
         told.iter().filter(|event| matches!(event, Event::Undone { .. })).cloned().collect()
+    }
+
+    /// The power goes at the action of this number, counted from one; all later ones fail.
+    pub fn lose_power_at(&self, action: usize, cut: Cut) {
+        self.power.set(Some((action, cut)));
+    }
+
+    /// The power is back. Whether it was lost at all since.
+    pub fn power_is_back(&self) -> bool {
+        matches!(self.power.take(), Some((0, _)))
+    }
+
+    /// Acts, as long as there is power.
+    fn powered<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some((left, cut)) = self.power.get() else { return act() };
+        self.power.set(Some((left.saturating_sub(1), cut)));
+        let last = match (left, cut) {
+            (0, _) | (1, Cut::Before) => None,
+            _ => Some(act()?),
+        };
+        last.filter(|_| left > 1).ok_or_else(|| Error::failed("the power is gone"))
     }
 
     /// The units have run since the boot.
@@ -346,40 +377,53 @@ impl Look for Model {
 
 impl Touch for Model {
     fn write(&self, path: &Path, bytes: &[u8], owner: Owner) -> Result<()> {
-        let place = self.behind(path);
-        let parent = self.node(place.parent().unwrap());
-        assert!(parent.is_some(), "there is no directory for `{}`", place.display());
-        let node = Node { content: Content::File(bytes.to_vec()), owner };
-        self.state.borrow_mut().nodes.insert(place, node);
-        Ok(())
+        self.powered(|| {
+            let place = self.behind(path);
+            let parent = self.node(place.parent().unwrap());
+            assert!(parent.is_some(), "there is no directory for `{}`", place.display());
+            let node = Node { content: Content::File(bytes.to_vec()), owner };
+            self.state.borrow_mut().nodes.insert(place, node);
+            Ok(())
+        })
     }
     fn make_directory(&self, path: &Path, owner: Owner) -> Result<()> {
-        assert!(self.node(path.parent().unwrap()).is_some(), "nothing above `{}`", path.display());
-        assert!(self.node(path).is_none(), "`{}` is there already", path.display());
-        self.state.borrow_mut().nodes.insert(path.to_owned(), Node { content: Content::Directory, owner });
-        Ok(())
+        self.powered(|| {
+            assert!(self.node(path.parent().unwrap()).is_some(), "nothing above `{}`", path.display());
+            assert!(self.node(path).is_none(), "`{}` is there already", path.display());
+            self.state
+                .borrow_mut()
+                .nodes
+                .insert(path.to_owned(), Node { content: Content::Directory, owner });
+            Ok(())
+        })
     }
     fn remove(&self, path: &Path) -> Result<()> {
-        let held = self.list(path)?;
-        if !held.is_empty() {
-            return Err(Error::failed(format!("cannot remove `{}`", path.display())).because("not empty"));
-        }
-        self.state.borrow_mut().nodes.remove(path);
-        Ok(())
+        self.powered(|| {
+            let held = self.list(path)?;
+            if !held.is_empty() {
+                return Err(Error::failed(format!("cannot remove `{}`", path.display())).because("not empty"));
+            }
+            self.state.borrow_mut().nodes.remove(path);
+            Ok(())
+        })
     }
     fn remove_all(&self, path: &Path) -> Result<()> {
-        self.state.borrow_mut().nodes.retain(|known, _| !known.starts_with(path));
-        Ok(())
+        self.powered(|| {
+            self.state.borrow_mut().nodes.retain(|known, _| !known.starts_with(path));
+            Ok(())
+        })
     }
     fn run(&self, command: &Command) -> Result<Output> {
-        self.ran.borrow_mut().push(command.argv.clone());
-        let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
-        Ok(match argv[0] {
-            "groupadd" | "groupdel" | "gpasswd" => self.group(&argv),
-            "apt-get" => self.apt_get(&argv[1..]),
-            "apt-mark" => self.apt_mark(&argv[1..]),
-            "systemctl" => self.systemctl(&argv[1..]),
-            _ => panic!("the model was not taught {argv:?}"),
+        self.powered(|| {
+            self.ran.borrow_mut().push(command.argv.clone());
+            let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+            Ok(match argv[0] {
+                "groupadd" | "groupdel" | "gpasswd" => self.group(&argv),
+                "apt-get" => self.apt_get(&argv[1..]),
+                "apt-mark" => self.apt_mark(&argv[1..]),
+                "systemctl" => self.systemctl(&argv[1..]),
+                _ => panic!("the model was not taught {argv:?}"),
+            })
         })
     }
     fn left(&self) -> Duration {
