@@ -29,7 +29,8 @@ pub struct Run {
 
 impl Run {
     pub fn new(verb: &'static str, manner: Manner) -> Run {
-        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        // As a receipt: two runs of one second have two logs.
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ");
         Run {
             verb,
             manner,
