@@ -759,7 +759,8 @@ fn wherever_the_power_goes_in_an_uninstall_the_next_one_completes() {
 
 #[test]
 fn lists_that_are_absent_or_a_day_old_are_all_refreshed_once_and_young_ones_are_not() {
-    let hosts: [(&str, fn() -> Model, usize); 3] = [
+    type Made = fn() -> Model;
+    let hosts: [(&str, Made, usize); 3] = [
         ("young lists", || Model::fresh(NOBLE), 0),
         (
             "old lists",
