@@ -178,6 +178,7 @@ fn source() -> Source {
             architecture: "amd64".into(),
             pin: Pin::of_file(mirror_key()).unwrap(),
         },
+        fallbacks: Vec::new(),
         original: root.into(),
         file: "/etc/apt/sources.list.d/docker.sources".into(),
         key_file: "/etc/apt/keyrings/docker.asc".into(),
@@ -458,7 +459,20 @@ fn a_daemon_json_that_can_no_longer_be_read_is_left_alone() {
 }
 
 #[test]
-fn a_source_that_was_edited_since_stays_whole_unless_somebody_insists() {
+fn where_a_suite_is_not_published_the_next_older_one_that_works_is_taken_and_stays() {
+    let host = Model::fresh(NOBLE);
+    let mut source = source();
+    source.index.suite = "questing".into();
+    source.fallbacks = vec!["noble".into()];
+    let want = Want { resource: Repository::of(&source), state: Files::right() };
+    want.plan(&host).unwrap().unwrap().make(&host).unwrap();
+    let written = host.text("/etc/apt/sources.list.d/docker.sources");
+    assert!(written.contains("Suites: noble\n"), "{written}");
+    assert_eq!(want.plan(&host).unwrap(), None);
+}
+
+#[test]
+fn a_source_that_was_edited_since_stays_with_its_key_unless_somebody_insists() {
     let host = Model::fresh(NOBLE);
     let fresh = host.state();
     let want = Want { resource: Repository::of(&source()), state: Files::right() };
@@ -759,32 +773,12 @@ fn wherever_the_power_goes_in_an_uninstall_the_next_one_completes() {
 
 #[test]
 fn lists_that_are_absent_or_a_day_old_are_all_refreshed_once_and_young_ones_are_not() {
-    type Made = fn() -> Model;
-    let hosts: [(&str, Made, usize); 3] = [
-        ("young lists", || Model::fresh(NOBLE), 0),
-        (
-            "old lists",
-            || {
-                let host = Model::fresh(NOBLE);
-                host.age_of_lists.set(90_000);
-                host
-            },
-            1,
-        ),
-        (
-            "no lists",
-            || {
-                let host = Model::fresh(NOBLE);
-                host.take_away(
-                    "/var/lib/apt/lists/ubuntu.example_ubuntu_dists_noble_main_binary-amd64_Packages",
-                );
-                host
-            },
-            1,
-        ),
-    ];
-    for (case, host, all) in hosts {
-        let host = host();
+    const LIST: &str = "/var/lib/apt/lists/ubuntu.example_ubuntu_dists_noble_main_binary-amd64_Packages";
+    let table = [("young", 3600, None, 0), ("old", 90_000, None, 1), ("absent", 3600, Some(LIST), 1)];
+    for (case, age, gone, all) in table {
+        let host = Model::fresh(NOBLE);
+        host.age_of_lists.set(age);
+        gone.into_iter().for_each(|path| host.take_away(path));
         Runs::on(&host).install().unwrap();
         let commands = host.commands();
         let updates: Vec<&String> = commands.iter().filter(|c| c.starts_with("apt-get update")).collect();

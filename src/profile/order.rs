@@ -65,6 +65,7 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
             architecture: architecture.to_owned(),
             pin,
         },
+        fallbacks: wanted.fallbacks.clone(),
         original: wanted.original.clone(),
         file: wanted.file.clone(),
         key_file: wanted.key_file.clone(),

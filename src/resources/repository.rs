@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     /// What is fetched and verified.
     pub index: AptSource,
+    /// Asked for in this order where the suite is not published: older ones that work here too.
+    pub fallbacks: Vec<String>,
     /// The address at the original: a mirror's source and the original's contradict each other.
     pub original: String,
     pub file: PathBuf,
@@ -37,12 +39,22 @@ impl Source {
             .replace("{key}", &self.key_file.display().to_string())
     }
 
-    pub fn list_names(&self) -> [String; 2] {
-        self.index.list_names()
+    /// The same source with each suite that serves, the wanted one first.
+    fn each_suite(&self) -> impl Iterator<Item = Source> {
+        let suites = std::iter::once(&self.index.suite).chain(&self.fallbacks);
+        suites.map(|suite| Source {
+            index: AptSource { suite: suite.clone(), ..self.index.clone() },
+            ..self.clone()
+        })
+    }
+
+    /// How apt names the lists of this source, whichever suite it comes to.
+    pub fn list_names(&self) -> Vec<String> {
+        self.each_suite().flat_map(|source| source.index.list_names()).collect()
     }
 
     fn in_release(&self) -> PathBuf {
-        let [name, _] = self.list_names();
+        let [name, _] = self.index.list_names();
         Path::new(apt::LISTS).join(name)
     }
 
@@ -142,7 +154,7 @@ impl Resource for Repository {
     /// that nothing is enabled that would not serve.
     fn resolve(&self, now: &Files, _want: &Files, host: &dyn Look) -> Result<(Self, Files)> {
         let source = self.source.as_ref().ok_or_else(|| Error::failed("a source without its profile"))?;
-        index(host, source)?;
+        let source = &settled(host, source)?;
         let found = Found::look(&self.addresses, host)?;
         let mut files = now.files.clone();
         for (path, bytes) in found.cleaned(host)? {
@@ -304,7 +316,7 @@ impl Found {
         let live: Vec<_> =
             self.ours.iter().filter(|e| e.enabled && e.types.iter().any(|t| t == "deb")).collect();
         let [entry] = live[..] else { return Ok(false) };
-        let fits = entry.suites == [source.index.suite.clone()]
+        let fits = source.each_suite().any(|source| entry.suites == [source.index.suite])
             && entry.components.contains(&source.index.component)
             && (entry.architectures.is_empty() || entry.architectures.contains(&source.index.architecture))
             && same_address_exactly(&entry.uri, &source.index.root);
@@ -502,8 +514,31 @@ fn without_lines(text: &str, entries: &[&AptEntry]) -> String {
         .collect()
 }
 
+/// The source with the suite that serves: that of the right entry which is there, else the first that is published.
+fn settled(host: &dyn Look, source: &Source) -> Result<Source> {
+    let found = Found::look(&Repository::of(source).addresses, host)?;
+    if found.is_right(source, host)? {
+        let there =
+            |suite: &String| found.ours.iter().any(|entry| entry.enabled && entry.suites.contains(suite));
+        return Ok(source.each_suite().find(|s| there(&s.index.suite)).unwrap_or_else(|| source.clone()));
+    }
+    let mut unpublished = None;
+    for candidate in source.each_suite() {
+        match index_of(host, &candidate) {
+            Ok(_) => return Ok(candidate),
+            Err(error) if error.absent => _ = unpublished.get_or_insert(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(unpublished.unwrap_or_else(|| Error::failed("a source without a suite")))
+}
+
 /// The verified index of a source: fetched once a run, never older than what was accepted before.
 pub fn index(host: &dyn Look, source: &Source) -> Result<AptIndex> {
+    index_of(host, &settled(host, source)?)
+}
+
+fn index_of(host: &dyn Look, source: &Source) -> Result<AptIndex> {
     apt_index(host, &source.index, newest_accepted(host, source)?)
 }
 
@@ -547,6 +582,7 @@ pub fn is_listed(host: &dyn Look, target: &Path) -> Result<bool> {
 
 /// After apt fetched the lists: they are verified again by our own rules, and their date is remembered.
 pub fn accept(host: &dyn Touch, source: &Source) -> Result<()> {
+    let source = &settled(host, source)?;
     let bytes = host.read(&source.in_release())?.ok_or_else(|| {
         Error::try_again(format!("cannot use the index of `{}`", mask(&source.index.root)))
             .because("apt did not fetch it")
@@ -568,6 +604,7 @@ pub fn accept(host: &dyn Touch, source: &Source) -> Result<()> {
 
 /// Date and SHA-256 of the index that apt has of the source, if it has one that the pinned key signed.
 pub fn accepted_index(host: &dyn Look, source: &Source) -> Result<Option<(i64, String)>> {
+    let source = &settled(host, source)?;
     let Some(bytes) = host.read(&source.in_release())? else { return Ok(None) };
     let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
     Ok(date(&bytes, source, host).ok().map(|date| (date, digest)))

@@ -182,6 +182,7 @@ fn unpublished(error: Error, source: &AptSource) -> Error {
     }
     Error::refused(format!("`{}` is not published at `{}`", source.suite, mask(&source.root)))
         .because(format!("there is no `{}`", mask(&source.url("InRelease"))))
+        .absent()
         .hint("check the address of the source; a mirror keeps the layout of the original")
 }
 
