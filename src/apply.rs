@@ -6,14 +6,16 @@ use crate::event::{Event, Line};
 use crate::host::Touch;
 use crate::plan::{Plan, Planned};
 use crate::receipt::{Entry, Past, Receipt};
-use crate::resources::{AnyChange, AnyWayBack, How};
+use crate::resources::{AnyChange, AnyWant, AnyWayBack, How};
 
 /// Makes the plan's changes, and never more than it showed. Returns how many were made.
 ///
 /// # Errors
 /// The first failure ends the run; the receipt then says what was done, and the next run goes on from there.
 pub fn apply(plan: &Plan, receipt: &mut Receipt, host: &dyn Touch) -> Result<usize> {
-    let changing: Vec<&Planned> = plan.steps.iter().filter(|p| !p.changes.is_empty()).collect();
+    // A unit that runs already may be stopped by what comes before it: an engine that is replaced.
+    let changing: Vec<&Planned> =
+        plan.steps.iter().filter(|p| !p.changes.is_empty() || (!plan.is_empty() && has_units(p))).collect();
     let mut made = 0;
     for (number, planned) in changing.iter().enumerate() {
         host.tell(Event::Step {
@@ -27,6 +29,10 @@ pub fn apply(plan: &Plan, receipt: &mut Receipt, host: &dyn Touch) -> Result<usi
         }
     }
     Ok(made)
+}
+
+fn has_units(planned: &Planned) -> bool {
+    planned.step.wants.iter().any(|want| matches!(want, AnyWant::Unit(_)))
 }
 
 fn step(planned: &Planned, receipt: &mut Receipt, host: &dyn Touch) -> Result<usize> {
