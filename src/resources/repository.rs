@@ -176,6 +176,9 @@ impl Resource for Repository {
         {
             files.insert(directory.to_owned(), Node::directory());
         }
+        for key in global_keys(source, host)? {
+            files.insert(key, Node::Absent);
+        }
         files.insert(source.file.clone(), Node::file(source.text()));
         files.insert(source.key_file.clone(), Node::file(source.index.pin.key.clone()));
         let resource = Repository { files: files.keys().cloned().collect(), ..self.clone() };
