@@ -29,6 +29,8 @@ pub struct LocalHost {
     root: PathBuf,
     fetcher: Fetcher,
     answers: RefCell<HashMap<Question, Output>>,
+    /// All of apt's lists, fetched anew for a question; gone with this run.
+    refreshed: RefCell<Option<tempfile::TempDir>>,
     sink: Sink,
     deadline: Instant,
     stop: Arc<AtomicBool>,
@@ -42,6 +44,7 @@ impl LocalHost {
             root: root.to_owned(),
             fetcher: Fetcher::new(),
             answers: RefCell::default(),
+            refreshed: RefCell::default(),
             sink,
             deadline: Instant::now() + wait,
             stop: Arc::default(),

@@ -84,6 +84,10 @@ fn ask_apt(question: &AptQuestion, host: &LocalHost) -> Result<Output> {
     for (name, bytes) in &question.lists {
         fs::write(at("lists").join(name), bytes).or_fail(cannot)?;
     }
+    let refreshed = host.refreshed.borrow().as_ref().map(|kept| kept.path().to_owned());
+    if let (true, Some(kept)) = (question.refresh, &refreshed) {
+        link_all(kept, &at("lists"))?;
+    }
     link_all(&host.at(Path::new(crate::host::APT_LISTS)), &at("lists"))?;
     for (path, bytes) in &question.changed {
         let place = if path.ends_with("sources.list") {
@@ -111,7 +115,7 @@ fn ask_apt(question: &AptQuestion, host: &LocalHost) -> Result<Output> {
         options.push(format!("-oDir::State::status={root}/var/lib/dpkg/status"));
         options.push(format!("-oDir::State::extended_states={root}/var/lib/apt/extended_states"));
     }
-    if question.refresh {
+    if question.refresh && refreshed.is_none() {
         let mut argv = vec!["apt-get".to_owned(), "update".to_owned(), "-q".to_owned()];
         argv.extend(options.iter().cloned());
         argv.push("-oAcquire::Retries=3".into());
@@ -121,11 +125,23 @@ fn ask_apt(question: &AptQuestion, host: &LocalHost) -> Result<Output> {
         if !refreshed.ok() {
             return Ok(refreshed);
         }
+        *host.refreshed.borrow_mut() = Some(keep(&at("lists"))?);
     }
     let mut argv = vec![question.program.to_owned()];
     argv.extend(options);
     argv.extend(question.arguments.iter().cloned());
     run(argv)
+}
+
+/// A copy of the lists, so that a run that looks again does not fetch them again.
+fn keep(lists: &Path) -> Result<tempfile::TempDir> {
+    let cannot = || "cannot keep apt's lists".to_owned();
+    let kept = tempfile::Builder::new().prefix("rprov-lists-").tempdir().or_fail(cannot)?;
+    for entry in fs::read_dir(lists).or_fail(cannot)?.flatten().filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), kept.path().join(entry.file_name())).or_fail(cannot)?;
+    }
+    fs::set_permissions(kept.path(), fs::Permissions::from_mode(0o755)).or_fail(cannot)?;
+    Ok(kept)
 }
 
 fn file_name(path: &Path) -> String {
