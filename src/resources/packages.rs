@@ -536,12 +536,13 @@ impl Packages {
 fn choose(name: &str, wanted: &Versions, index: Option<&AptIndex>, place: &str) -> Result<String> {
     let found = index.iter().flat_map(|index| &index.records).filter(|record| record.name == name);
     // A locked package of another digest is another package, whatever its version says.
-    let same = |record: &&Record| wanted.sha256.as_ref().is_none_or(|sha256| *sha256 == record.sha256);
-    let records: Vec<&str> = found.filter(same).map(|record| record.version.as_str()).collect();
-    let newest = |fits: &dyn Fn(&str) -> bool| {
-        records.iter().copied().filter(|v| fits(v)).max_by(|a, b| version::compare(a, b)).map(str::to_owned)
+    let same = |record: &Record| wanted.sha256.as_ref().is_none_or(|sha256| *sha256 == record.sha256);
+    let records: Vec<&Record> = found.collect();
+    let newest = |fits: &dyn Fn(&Record) -> bool| {
+        let versions = records.iter().filter(|record| fits(record)).map(|record| record.version.as_str());
+        versions.max_by(|a, b| version::compare(a, b)).map(str::to_owned)
     };
-    if let Some(found) = newest(&|v| wanted.fits(v)) {
+    if let Some(found) = newest(&|record| wanted.fits(&record.version) && same(record)) {
         return Ok(found);
     }
     let words = match (wanted.exact.as_ref().or(wanted.prefix.as_ref()), &wanted.floor) {
@@ -549,13 +550,16 @@ fn choose(name: &str, wanted: &Versions, index: Option<&AptIndex>, place: &str) 
         (None, Some(floor)) => format!("`{name}` at or above {floor}"),
         (None, None) => format!("`{name}`"),
     };
-    let has = match newest(&|_| true) {
-        Some(newest) => format!("the newest there is {newest}"),
-        None => "it has no version of it".into(),
+    let has = match (newest(&|record| wanted.fits(&record.version)), newest(&|_| true)) {
+        (Some(_), _) => "its file there has another digest than the locked one".into(),
+        (None, Some(newest)) => format!("the newest there is {newest}"),
+        (None, None) => "it has no version of it".into(),
     };
-    Err(Error::refused(format!("cannot find {words} in {place}"))
-        .because(has)
-        .hint("rprov plan  shows what would come"))
+    let hint = match wanted.exact {
+        Some(_) => "take a newer lock, or `[source.docker] url` of a mirror that keeps old versions",
+        None => "rprov plan  shows what would come",
+    };
+    Err(Error::refused(format!("cannot find {words} in {place}")).because(has).hint(hint))
 }
 
 /// The version closest to the one that is gone: the next newer, else the newest older.

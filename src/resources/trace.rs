@@ -70,11 +70,18 @@ impl Resource for Trace {
         Ok(match (self.data, how.purge_data, change.before) {
             (false, ..) | (true, true, Seen::Absent) => restore,
             (true, false, _) => WayBack::Kept {
-                why: "it holds images, containers and volumes; `--purge-data` removes it".into(),
+                why: format!(
+                    "`{}` holds images, containers and volumes; `--purge-data{}` removes it",
+                    self.path.display(),
+                    if change.before == Seen::Absent { "" } else { " --force" }
+                ),
             },
             (true, true, Seen::Anything) if how.force => restore,
             (true, true, Seen::Anything) => WayBack::Kept {
-                why: "it was there before the install; `--purge-data --force` removes it".into(),
+                why: format!(
+                    "`{}` was there before the install; `--purge-data --force` removes it",
+                    self.path.display()
+                ),
             },
         })
     }
