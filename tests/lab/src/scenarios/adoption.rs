@@ -100,7 +100,9 @@ fn older(lab: &Lab, identity: Identity) -> Result<()> {
 
     uninstall(&host, &[])?;
     ensure!(version(&host, "docker-ce")?.starts_with("5:28.5.2-1~"), "the older engine is not back");
-    back(&before, &host.state()?, &with_data())?;
+    let mut except = with_data();
+    except.push(("/var/lib/apt/lists/download*", "the index of the source, which the upgrade refreshed"));
+    back(&before, &host.state()?, &except)?;
     host.run(&["docker", "run", "--rm", "lab", "true"])?.ok().map(drop)
 }
 
@@ -305,7 +307,8 @@ fn lists(lab: &Lab, identity: Identity) -> Result<()> {
             let path = format!("/dists/{}{pocket}/InRelease", identity.suite());
             let count = asked.iter().filter(|r| r.starts_with("archive ") && r.ends_with(&path)).count();
             ensure!(count >= 1, "{what}: {path} was not asked for: {asked:#?}");
-            ensure!(count <= 1, "{what}: {path} was asked for {count} times: {asked:#?}");
+            // Once for the plan, which may not touch the host's lists, and once for the host.
+            ensure!(count <= 2, "{what}: {path} was asked for {count} times: {asked:#?}");
         }
         uninstall(&host, &["--purge-data", "--force"]).map(drop)
     };

@@ -5,6 +5,7 @@ use crate::scenario::Scenario;
 mod adoption;
 pub mod by_hand;
 mod common;
+mod daemon_json;
 mod interruption;
 mod json_stream;
 mod main_job;
@@ -19,6 +20,7 @@ pub const ALL: &[&[Scenario]] = &[
     by_hand::ALL,
     main_job::ALL,
     adoption::ALL,
+    daemon_json::ALL,
     uninstall::ALL,
     trust::ALL,
     waiting::ALL,

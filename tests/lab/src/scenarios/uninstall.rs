@@ -50,10 +50,13 @@ pub const EXCEPTIONS: &[(&str, &str)] = &[
 ];
 
 /// Units that differ after an install and an uninstall.
-pub const UNITS: &[(&str, &str)] = &[(
-    "unit network-online.target:",
-    "reached because the engine's unit waits for it; it holds until the next boot and does nothing",
-)];
+pub const UNITS: &[(&str, &str)] = &[
+    (
+        "unit network-online.target:",
+        "reached because the engine's unit waits for it; it holds until the next boot and does nothing",
+    ),
+    ("unit session-", "a login of alice's"),
+];
 
 /// People's own: images, containers and volumes.
 const DATA: &[(&str, &str)] = &[
