@@ -53,18 +53,21 @@ pub fn parse_auto(text: &str) -> BTreeSet<String> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Simulated {
     pub installs: BTreeMap<String, String>,
+    /// Also what was unpacked before, and not configured.
+    pub configures: BTreeMap<String, String>,
     pub removes: BTreeSet<String>,
 }
 
-/// Lines of `apt-get -s`: `Inst NAME [OLD] (NEW ORIGIN [ARCH])`, `Remv NAME [OLD]`, `Purg NAME [OLD]`.
+/// Lines of `apt-get -s`: `Inst NAME [OLD] (NEW ORIGIN [ARCH])`, `Conf NAME (NEW ORIGIN [ARCH])`, `Remv NAME [OLD]`, `Purg NAME [OLD]`.
 pub fn parse_simulation(text: &str) -> Simulated {
     let mut simulated = Simulated::default();
     for line in text.lines() {
         let mut words = line.split(' ');
         match (words.next(), words.next()) {
-            (Some("Inst"), Some(name)) => {
+            (Some(verb @ ("Inst" | "Conf")), Some(name)) => {
                 let version = line.split_once('(').and_then(|(_, rest)| rest.split(' ').next());
-                simulated.installs.insert(name.to_owned(), version.unwrap_or_default().to_owned());
+                let found = if verb == "Inst" { &mut simulated.installs } else { &mut simulated.configures };
+                found.insert(name.to_owned(), version.unwrap_or_default().to_owned());
             }
             (Some("Remv" | "Purg"), Some(name)) => {
                 simulated.removes.insert(name.to_owned());
@@ -330,6 +333,7 @@ mod tests {
         let found = parse_simulation(text);
         assert_eq!(found.installs["docker-ce"], "5:29.7.2-1~debian.12~bookworm");
         assert_eq!(found.installs["iptables"], "1.8.9-2");
+        assert_eq!(found.configures.keys().collect::<Vec<_>>(), ["docker-ce"]);
         assert_eq!(found.removes.iter().collect::<Vec<_>>(), ["docker.io"]);
     }
 

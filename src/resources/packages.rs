@@ -162,7 +162,8 @@ impl Resource for Packages {
         let resource = Packages { names, refresh, ..self.clone() };
         let before = resource.get(host)?;
         let after = before.iter().map(|(name, before)| {
-            let after = match simulated.installs.get(name) {
+            let completed = simulated.configures.get(name).filter(|_| want.contains_key(name));
+            let after = match simulated.installs.get(name).or(completed) {
                 Some(version) => Package::Installed {
                     version: version.clone(),
                     auto: !actions.contains_key(name)
@@ -299,7 +300,9 @@ impl Packages {
                 }
                 Package::Wanted(versions) => {
                     let version = choose(name, versions, index.as_ref(), &self.place())?;
-                    if now.get(name).and_then(Package::version) == Some(&version) {
+                    // One that is half there gets the same version once more.
+                    if matches!(now.get(name), Some(Package::Installed { version: at, .. }) if *at == version)
+                    {
                         continue;
                     }
                     Action::Install { version: Some(version) }
