@@ -35,6 +35,15 @@ pub fn host(lab: &Lab, identity: Identity) -> Result<Host> {
     Ok(host)
 }
 
+/// A command that must succeed; where it does not, the end of its log goes into the scenario's.
+pub fn succeeds(host: &Host, argv: &[&str]) -> Result<Output> {
+    let output = host.run_within(LONG, argv)?;
+    if output.code != 0 {
+        host.sh("tail -n 60 $(ls /var/log/rprov/*.log | tail -n 1); journalctl -n 40 --no-pager -u docker -u containerd")?;
+    }
+    output.ok()
+}
+
 /// A command that must end with `code`, say each of `words`, and leave every file and time as it was.
 pub fn leaves_all_alone(host: &Host, argv: &[&str], code: i32, words: &[&str]) -> Result<Output> {
     let before = host.tree()?;

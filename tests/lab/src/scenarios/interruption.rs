@@ -1,6 +1,6 @@
 //! Stopped, killed, crashed, interrupted or doubled at any point: the next run goes on, and uninstall goes back.
 
-use super::common::{DATA, INSTALL, LONG, engine_works, host, packages_are_whole, says};
+use super::common::{DATA, INSTALL, LONG, engine_works, host, packages_are_whole, says, succeeds};
 use crate::identity::Identity;
 use crate::lab::Lab;
 use crate::run::Running;
@@ -96,7 +96,7 @@ fn goes_back(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     host.with_rprov(&cargo::rprov_stop_at()?)?;
     let fresh = host.state()?;
-    host.run_within(LONG, &["rprov", "install", "--yes", "--no-smoke"])?.ok()?;
+    succeeds(&host, &["rprov", "install", "--yes", "--no-smoke"])?;
     let entries = entries(&host)?;
     restores(&host, &fresh)?;
     let chosen =
@@ -129,7 +129,7 @@ fn sample(entries: &[String]) -> Result<Vec<usize>> {
 
 /// Uninstall takes everything back, whatever came before.
 fn restores(host: &Host, fresh: &State) -> Result<()> {
-    host.run_within(LONG, PURGE)?.ok()?;
+    succeeds(host, PURGE)?;
     packages_are_whole(host)?;
     let lines = fresh.diff(&host.state()?, BY_ITSELF);
     ensure!(lines.is_empty(), "uninstall left:\n{}", lines.join("\n"));
@@ -176,7 +176,7 @@ fn killed(lab: &Lab, identity: Identity) -> Result<()> {
         let status = host.run(&["rprov", "status"])?.code_is(3)?;
         says(&status, &["did not come to its end"])?;
     }
-    host.run_within(LONG, INSTALL)?.ok()?;
+    succeeds(&host, INSTALL)?;
     engine_works(&host)?;
     restores(&host, &fresh)
 }
@@ -196,11 +196,11 @@ fn crashed(lab: &Lab, identity: Identity) -> Result<()> {
     host.crash()?;
     drop(install);
     host.boot()?;
-    host.run_within(LONG, INSTALL)?.ok()?;
+    succeeds(&host, INSTALL)?;
     engine_works(&host)?;
     let lines = fresh.diff(
         &{
-            host.run_within(LONG, &["rprov", "uninstall", "--yes"])?.ok()?;
+            succeeds(&host, &["rprov", "uninstall", "--yes"])?;
             host.state()?
         },
         &[BY_ITSELF, DATA].concat(),
@@ -248,7 +248,7 @@ fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
     packages_are_whole(&host)?;
     ensure!(host.packages()?.contains_key("docker-ce"), "the change in hand was not finished");
     host.run(&["rprov", "status"])?.code_is(3)?;
-    host.run_within(LONG, INSTALL)?.ok()?;
+    succeeds(&host, INSTALL)?;
     engine_works(&host)?;
     restores(&host, &fresh)?;
 
@@ -285,7 +285,7 @@ fn lost_terminal(lab: &Lab, identity: Identity) -> Result<()> {
     ensure!(host.packages()?.contains_key("docker-ce"), "the change in hand was not finished");
     let entries = entries(&host)?;
     ensure!(entries.last().is_some_and(|last| last == "finished"), "the receipt is not whole: {entries:?}");
-    host.run_within(LONG, INSTALL)?.ok()?;
+    succeeds(&host, INSTALL)?;
     engine_works(&host)?;
     restores(&host, &fresh)
 }

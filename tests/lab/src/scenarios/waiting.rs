@@ -1,7 +1,8 @@
 //! Locks, half-done work of others, mirrors in trouble and names that lead nowhere: waited for, mended, or told.
 
 use super::common::{
-    DATA, INSTALL, LONG, UNINSTALL, engine_works, host, leaves_all_alone, packages_are_whole, says, untouched,
+    DATA, INSTALL, LONG, UNINSTALL, engine_works, host, leaves_all_alone, packages_are_whole, says, succeeds,
+    untouched,
 };
 use crate::Host;
 use crate::identity::Identity;
@@ -99,11 +100,11 @@ dpkg-deb -b half half.deb; dpkg --unpack half.deb; dpkg-query -s half > /var/lib
     host.sh(script)?.ok()?;
     let plan = host.run(&["rprov", "plan"])?.ok()?;
     ensure!(!host.exists("/etc/half"), "a plan completed dpkg's work:\n{}", plan.text());
-    let output = host.run_within(LONG, INSTALL)?.ok()?;
+    let output = succeeds(&host, INSTALL)?;
     says(&output, &["dpkg was interrupted"])?;
     ensure!(host.exists("/etc/half"), "the work of dpkg was not completed");
     engine_works(&host)?;
-    host.run_within(LONG, UNINSTALL)?.ok()?;
+    succeeds(&host, UNINSTALL)?;
     let packages = host.packages()?;
     ensure!(packages.get("half").is_some_and(|p| p == "1 ii"), "{:?}", packages.get("half"));
     packages_are_whole(&host)
@@ -140,7 +141,7 @@ fn mirror_faults(lab: &Lab, identity: Identity) -> Result<()> {
     let output = host.run_within(LONG, INSTALL)?.code_is(5)?;
     says(&output, &["error:", "hint:"])?;
     host.mirror(Variant::Good)?;
-    host.run_within(LONG, INSTALL)?.ok()?;
+    succeeds(&host, INSTALL)?;
     engine_works(&host)?;
     let silent = silent.wait(LONG)?.code_is(5)?;
     says(&silent, &["error:", "cannot fetch"])
@@ -154,7 +155,7 @@ fn names(lab: &Lab, identity: Identity) -> Result<()> {
     host.mirror(Variant::Good)?;
     host.name(net::DEAD6, "download.docker.com")?;
     host.write("/etc/resolv.conf", format!("nameserver {}\n", net::DEAD))?;
-    host.run_within(LONG, INSTALL)?.ok()?;
+    succeeds(&host, INSTALL)?;
     engine_works(&host)
 }
 
@@ -169,12 +170,12 @@ fn conffiles(lab: &Lab, identity: Identity) -> Result<()> {
         host.write(path, text)?;
     }
     let fresh = host.state()?;
-    host.run_within(LONG, INSTALL)?.ok()?;
+    succeeds(&host, INSTALL)?;
     for (path, text) in KEPT {
         ensure!(host.read(path)? == text, "install changed {path}");
     }
     engine_works(&host)?;
-    host.run_within(LONG, UNINSTALL)?.ok()?;
+    succeeds(&host, UNINSTALL)?;
     let lines = fresh.diff(&host.state()?, &[BY_ITSELF, DATA].concat());
     ensure!(lines.is_empty(), "uninstall did not bring back:\n{}", lines.join("\n"));
     let before = host.tree()?;
