@@ -1,11 +1,12 @@
 //! Stopped, killed, crashed, interrupted or doubled at any point: the next run goes on, and uninstall goes back.
 
-use super::common::{DATA, INSTALL, LONG, engine_works, host, packages_are_whole, says, succeeds};
+use super::common::{DATA, INSTALL, LONG, UNINSTALL, engine_works, host, packages_are_whole, says, succeeds};
+use super::uninstall::{EXCEPTIONS, back};
 use crate::identity::Identity;
 use crate::lab::Lab;
 use crate::run::Running;
 use crate::scenario::Scenario;
-use crate::tree::{BY_ITSELF, State};
+use crate::tree::State;
 use crate::{Host, cache, cargo, sh};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -131,9 +132,7 @@ fn sample(entries: &[String]) -> Result<Vec<usize>> {
 fn restores(host: &Host, fresh: &State) -> Result<()> {
     succeeds(host, PURGE)?;
     packages_are_whole(host)?;
-    let lines = fresh.diff(&host.state()?, BY_ITSELF);
-    ensure!(lines.is_empty(), "uninstall left:\n{}", lines.join("\n"));
-    Ok(())
+    back(fresh, &host.state()?, EXCEPTIONS)
 }
 
 /// The entries of the newest receipt, as `will trace` or `owes`.
@@ -198,15 +197,8 @@ fn crashed(lab: &Lab, identity: Identity) -> Result<()> {
     host.boot()?;
     succeeds(&host, INSTALL)?;
     engine_works(&host)?;
-    let lines = fresh.diff(
-        &{
-            succeeds(&host, &["rprov", "uninstall", "--yes"])?;
-            host.state()?
-        },
-        &[BY_ITSELF, DATA].concat(),
-    );
-    ensure!(lines.is_empty(), "uninstall left:\n{}", lines.join("\n"));
-    Ok(())
+    succeeds(&host, UNINSTALL)?;
+    back(&fresh, &host.state()?, &[EXCEPTIONS, DATA].concat())
 }
 
 const GATE: &str = "/run/gate";

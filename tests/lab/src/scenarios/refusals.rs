@@ -1,6 +1,7 @@
 //! Who and what is refused, with which exit code, and that nothing is touched then.
 
-use super::common::{ALIVE, INSTALL, LONG, UNINSTALL, host, leaves_all_alone, says};
+use super::common::{INSTALL, LONG, UNINSTALL, host, leaves_all_alone, says};
+use super::product::QUIET;
 use crate::Host;
 use crate::identity::Identity;
 use crate::lab::{self, Lab};
@@ -196,14 +197,14 @@ fn answers(lab: &Lab, identity: Identity) -> Result<()> {
         ensure!(running.said().contains("docker-ce"), "asked before the plan:\n{}", running.said());
         running.send(no.as_bytes())?;
         running.wait(30 * second)?.ok()?;
-        let lines = before.diff_with_times(&host.tree()?, ALIVE);
+        let lines = before.diff_with_times(&host.tree()?, QUIET);
         ensure!(lines.is_empty(), "`no` touched the host:\n{}", lines.join("\n"));
     }
     let mut asked = host.on_terminal("rprov install")?;
     asked.wait_for("[y/N]", 60 * second)?;
     asked.send(b"\x03")?;
     asked.wait(30 * second)?.code_is(130)?;
-    let lines = before.diff_with_times(&host.tree()?, ALIVE);
+    let lines = before.diff_with_times(&host.tree()?, QUIET);
     ensure!(lines.is_empty(), "Ctrl-C at the question touched the host:\n{}", lines.join("\n"));
 
     let mut running = host.on_terminal("rprov install")?;
@@ -246,9 +247,13 @@ fn exit_codes(lab: &Lab, identity: Identity) -> Result<()> {
     host.run(&["rprov", "plan", "--exit-code"])?.code_is(0)?;
     host.run(&["rprov", "status"])?.code_is(0)?;
     host.run(&["rprov", "smoke"])?.code_is(0)?;
-    host.run(&["systemctl", "disable", "docker.service"])?.ok()?;
+    let daemon = "/etc/docker/daemon.json";
+    let text = host.read(daemon)?;
+    host.write(daemon, text.replace("json-file", "local"))?;
     let output = host.run(&["rprov", "status"])?.code_is(3)?;
-    says(&output, &["docker.service"])?;
+    says(&output, &[daemon])?;
+    host.write(daemon, text)?;
+    host.run(&["systemctl", "disable", "docker.service"])?.ok()?;
     let output = host.run(&["rprov", "plan", "--exit-code"])?.code_is(3)?;
     let line = output.stdout.lines().find(|line| line.contains("docker.service"));
     ensure!(line.context("the plan does not name the unit")?.contains("enabled"));
