@@ -4,7 +4,6 @@ use super::common::{
     DATA, INSTALL, LONG, UNINSTALL, engine_works, host, leaves_all_alone, packages_are_whole, says, succeeds,
     untouched,
 };
-use super::product::QUIET;
 use super::uninstall::{EXCEPTIONS, back};
 use crate::identity::Identity;
 use crate::keys::Key;
