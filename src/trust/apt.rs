@@ -163,8 +163,7 @@ fn look(
     let in_release = from.get(&url, RELEASE_LIMIT).map_err(|e| unpublished(e, source))?;
     let signed = signed_text(&in_release, &source.pin, now).map_err(|error| {
         let error = error.because(format!("that is `{}`", mask(&url)));
-        let error =
-            error.or_hint("take another mirror, or name the key that you trust with `[source.docker] key`");
+        let error = error.or_hint("take another mirror, or name its key with `[source.docker] key`");
         if error.exit == Exit::TryAgain { Flaw::MayPass(error) } else { Flaw::Final(error) }
     })?;
     let about = |error: Error| error.because(format!("that is `{}`", mask(&url)));
