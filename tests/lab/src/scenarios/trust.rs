@@ -39,7 +39,7 @@ fn index(lab: &Lab, identity: Identity) -> Result<()> {
     let cases: &[(Variant, Key, &[&str])] = &[
         (Variant::RogueKey, Key::Docker, &["not that of the pinned key"]),
         (Variant::Good, Key::Rogue, &["not that of the pinned key"]),
-        (Variant::ExpiredKey, Key::Expired, &["expired"]),
+        (Variant::ExpiredKey, Key::Expired, &["Expired on"]),
         (Variant::TamperedInRelease, Key::Docker, &["not that of the pinned key"]),
         (Variant::TamperedPackages, Key::Docker, &["Packages", "is not what was signed"]),
         (Variant::Expired, Key::Docker, &["no longer valid"]),
