@@ -47,10 +47,9 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     if !run.may("Make these changes?", changing)? {
         return Ok(Exit::Done);
     }
-    let outcome = make(run, &plan, &earlier, &settings, &host);
-    outcome?;
+    make(run, &plan, &earlier, &settings, &host)?;
     if !no_smoke {
-        run.tell(&Event::Step { title: "the proof".into(), number: 1, of: 1 });
+        run.tell(&Event::Step { title: "the proof: a container".into(), number: 1, of: 1 });
         crate::smoke::smoke(&host)?;
     }
     tell_about_sessions(run, &plan);

@@ -61,7 +61,8 @@ impl Terminal {
 
     fn step(&self, title: &str, number: usize, of: usize) {
         self.over(true);
-        self.say(&format!("[{number}/{of}] {}", self.paint(title, BOLD)));
+        let place = if of > 1 { format!("[{number}/{of}] ") } else { String::new() };
+        self.say(&format!("{place}{}", self.paint(title, BOLD)));
         if self.alive && !self.quiet {
             let style = ProgressStyle::with_template("      {spinner} {elapsed} {msg}");
             let spinner = ProgressBar::new_spinner();
@@ -84,8 +85,8 @@ impl Terminal {
     /// The plan has shown them already: again only for who asks.
     fn changed(&self, lines: &[Line]) {
         if self.verbose {
-            for line in lines {
-                self.say(&format!("      {}", change(line, self.color)));
+            for line in changes(lines, self.color) {
+                self.say(&format!("      {line}"));
             }
         }
     }
@@ -108,9 +109,9 @@ impl Terminal {
         if answer == "already as before" && !self.verbose {
             return;
         }
-        for line in lines {
-            let words =
-                if answer == "restored" { change(line, self.color) } else { format!("  {}", line.name) };
+        let restored = matches!(answer, "restored" | "to restore" | "drifted");
+        for (line, change) in lines.iter().zip(changes(lines, self.color)) {
+            let words = if restored { change } else { format!("  {}", line.name) };
             let color = if answer == "restored" { GREEN } else { YELLOW };
             self.say(&format!("  {} {words}", self.paint(&format!("{answer:<13}"), color)));
         }
@@ -179,21 +180,31 @@ pub fn plan(steps: &[PlannedStep], color: bool) -> String {
     let mut text = String::new();
     for step in steps {
         text.push_str(&format!("  {}\n", step.title));
-        for line in &step.lines {
-            text.push_str(&format!("    {}\n", change(line, color)));
+        for line in changes(&step.lines, color) {
+            text.push_str(&format!("    {line}\n"));
         }
     }
     text.trim_end().to_owned()
 }
 
-fn change(line: &Line, color: bool) -> String {
+/// Names wider than this do not push the words of the others aside.
+const NAMES: usize = 44;
+
+/// Lines that belong together, their words in one column.
+fn changes(lines: &[Line], color: bool) -> Vec<String> {
+    let widths = lines.iter().map(|line| line.name.chars().count()).filter(|width| *width <= NAMES);
+    let width = widths.max().unwrap_or(0);
+    lines.iter().map(|line| change(line, width, color)).collect()
+}
+
+fn change(line: &Line, width: usize, color: bool) -> String {
     let paint = match line.sign {
         Sign::Add => GREEN,
         Sign::Remove => RED,
         Sign::Change => YELLOW,
     };
     let glyph = line.sign.glyph();
-    let text = format!("{:<26} {}", line.name, line.text);
+    let text = format!("{:<width$}  {}", line.name, line.text);
     let text = text.trim_end();
     if color { format!("{paint}{glyph}{PLAIN} {text}") } else { format!("{glyph} {text}") }
 }
@@ -212,9 +223,7 @@ mod tests {
 
     #[test]
     fn a_line_of_a_plan_is_legible_without_colour() {
-        assert_eq!(
-            change(&Line::add("unit", "docker.service", "enabled, started"), false),
-            "+ docker.service             enabled, started"
-        );
+        let lines = [Line::add("unit", "docker.service", "enabled"), Line::remove("unit", "a", "stopped")];
+        assert_eq!(changes(&lines, false), ["+ docker.service  enabled", "- a               stopped"]);
     }
 }
