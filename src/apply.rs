@@ -3,9 +3,11 @@
 use crate::clock::now_us;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Line};
-use crate::host::Touch;
+use crate::host::{Command, Question, Touch};
 use crate::plan::{Plan, Planned};
 use crate::receipt::{Entry, Past, Receipt};
+use crate::resources::consequence::Consequence;
+use crate::resources::unit::first_error;
 use crate::resources::{AnyChange, AnyWant, AnyWayBack, How};
 
 /// Makes the plan's changes, and never more than it showed. Returns how many were made.
@@ -85,7 +87,7 @@ fn still_as_planned(change: &AnyChange, planned: &Planned) -> Result<()> {
     let news: Vec<String> = change
         .describe()
         .into_iter()
-        .filter(|line| !shown.contains(line))
+        .filter(|line| !shown.iter().any(|shown| shown == line || is_rest_of(line, shown)))
         .map(|line| format!("{} {} {}", line.sign.glyph(), line.name, line.text))
         .collect();
     if news.is_empty() {
@@ -94,6 +96,11 @@ fn still_as_planned(change: &AnyChange, planned: &Planned) -> Result<()> {
     Err(Error::failed("the host moved under the plan")
         .because(news.join(", "))
         .hint("run the same command again: it plans anew"))
+}
+
+/// A package that was shown to come, and came, but was not configured yet.
+fn is_rest_of(line: &Line, shown: &Line) -> bool {
+    line.kind == "package" && line.name == shown.name && line.text == format!("{}, configured", shown.text)
 }
 
 /// A step that fails because of what an earlier step wrote: that is taken back, and the step gets a second chance to
@@ -112,7 +119,7 @@ fn take_back_the_blamed(
     let Some(culprit) = plan.steps.iter().find(|p| p.step.title == blamed && !p.changes.is_empty()) else {
         return error;
     };
-    let mut told = error;
+    let mut told = why_it_did_not_start(culprit, host, error);
     for change in culprit.changes.iter().rev() {
         if let Err(second) = take_back(blamed, change, receipt, host) {
             return told.because(format!("taking `{blamed}` back failed too: {second}"));
@@ -125,6 +132,21 @@ fn take_back_the_blamed(
         told = told.because(format!("the second try failed too: {}", second.what()));
     }
     told
+}
+
+/// The daemon's own first error, behind the package manager's; and its next start is not refused for the failed ones.
+fn why_it_did_not_start(culprit: &Planned, host: &dyn Touch, error: Error) -> Error {
+    let mut error = error;
+    for then in &culprit.step.then {
+        let Consequence::RestartUnit { unit } = then else { continue };
+        let journal = host.query(&Question::Journal { unit: unit.clone() }).unwrap_or_default();
+        if let Some(first) = first_error(&journal.stdout) {
+            error = error.because(first);
+        }
+        // Not being able to is told by the start itself.
+        let _ = host.run(&Command::new(["systemctl", "reset-failed", unit]));
+    }
+    error
 }
 
 fn take_back(title: &str, change: &AnyChange, receipt: &mut Receipt, host: &dyn Touch) -> Result<()> {

@@ -171,7 +171,12 @@ impl Resource for Packages {
                     hold: matches!(before, Package::Installed { hold: true, .. }),
                 },
                 None if simulated.removes.contains(name) => Package::Removed,
-                None => before.clone(),
+                None => match (before, actions.get(name)) {
+                    (Package::Broken { version, .. }, Some(Action::Install { .. })) => {
+                        Package::Installed { version: version.clone(), auto: false, hold: false }
+                    }
+                    _ => before.clone(),
+                },
             };
             (name.clone(), after)
         });

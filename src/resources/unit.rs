@@ -209,8 +209,12 @@ pub fn first_error(journal: &str) -> Option<&str> {
         .any(|word| line.contains(word))
             && !line.contains("start request repeated")
             && !line.contains("main process exited")
+            && !(line.starts_with("failed to start ") && line.contains(".service"))
     };
-    journal.lines().map(str::trim).find(speaks)
+    let lines: Vec<&str> = journal.lines().map(str::trim).collect();
+    // Without such words: what it said last before it ended.
+    let end = lines.iter().position(|line| line.contains("Main process exited"));
+    lines.iter().copied().find(speaks).or_else(|| lines.get(end?.checked_sub(1)?).copied())
 }
 
 #[cfg(test)]
@@ -229,6 +233,14 @@ mod tests {
                 "unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid character"
             )
         );
+    }
+
+    #[test]
+    fn systemds_own_words_are_not_the_daemons() {
+        let journal = "Starting docker.service...\nmkdir /proc/nowhere: no such file or directory\n\
+            docker.service: Main process exited, code=exited, status=1/FAILURE\n\
+            Failed to start docker.service - Docker Application Container Engine.";
+        assert_eq!(first_error(journal), Some("mkdir /proc/nowhere: no such file or directory"));
     }
 
     #[test]
