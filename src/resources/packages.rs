@@ -171,12 +171,7 @@ impl Resource for Packages {
                     hold: matches!(before, Package::Installed { hold: true, .. }),
                 },
                 None if simulated.removes.contains(name) => Package::Removed,
-                None => match (before, actions.get(name)) {
-                    (Package::Broken { version, .. }, Some(Action::Install { .. })) => {
-                        Package::Installed { version: version.clone(), auto: false, hold: false }
-                    }
-                    _ => before.clone(),
-                },
+                None => before.clone(),
             };
             (name.clone(), after)
         });
