@@ -209,7 +209,7 @@ pub fn first_error(journal: &str) -> Option<&str> {
         .any(|word| line.contains(word))
             && !line.contains("start request repeated")
             && !line.contains("main process exited")
-            && !(line.starts_with("failed to start ") && line.contains(".service"))
+            && (!line.starts_with("failed to start ") || !line.contains(".service"))
     };
     let lines: Vec<&str> = journal.lines().map(str::trim).collect();
     // Without such words: what it said last before it ended.
