@@ -194,22 +194,23 @@ impl Unit {
 
 /// The first line of a daemon's log that says why it ended.
 pub fn first_error(journal: &str) -> Option<&str> {
+    let words = [
+        "failed to start daemon",
+        "unable to configure",
+        "level=fatal",
+        "level=error",
+        "error:",
+        "panic:",
+        "failed to",
+    ];
+    let systemds = |line: &str| {
+        line.contains("start request repeated")
+            || line.contains("main process exited")
+            || (line.starts_with("failed to start ") && line.contains(".service"))
+    };
     let speaks = |line: &&str| {
         let line = line.to_lowercase();
-        [
-            "failed to start daemon",
-            "unable to configure",
-            "level=fatal",
-            "level=error",
-            "error:",
-            "panic:",
-            "failed to",
-        ]
-        .iter()
-        .any(|word| line.contains(word))
-            && !line.contains("start request repeated")
-            && !line.contains("main process exited")
-            && (!line.starts_with("failed to start ") || !line.contains(".service"))
+        words.iter().any(|word| line.contains(word)) && !systemds(&line)
     };
     let lines: Vec<&str> = journal.lines().map(str::trim).collect();
     // Without such words: what it said last before it ended.

@@ -42,7 +42,7 @@ const FILES: &[(&str, &[&str])] = &[
         "{\r\n   \"shutdown-timeout\" : 9,\r\n\r\n   \"features\":{\"buildkit\":true},   \"debug\":false\r\n}",
         &["\"features\":{\"buildkit\":true},   \"debug\":", "{\r\n   \"shutdown-timeout\" : "],
     ),
-    ("{\"labels\":[\"z\"],\"debug\":true}", &["\"labels\":[\"z\"]", "\"debug\":"]),
+    ("{\"labels\":[\"z=1\"],\"debug\":true}", &["\"labels\":[\"z=1\"]", "\"debug\":"]),
     ("{}\n", &[]),
 ];
 

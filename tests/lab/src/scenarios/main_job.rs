@@ -259,7 +259,7 @@ fn tell(lab: &Lab, identity: Identity) -> Result<()> {
     for shell in ["bash", "zsh", "fish"] {
         by_anybody(&format!("rprov completions {shell}"), &["uninstall"])?;
     }
-    by_anybody("rprov man", &[".TH rprov 1", "uninstall"])?;
+    by_anybody("rprov man", &[".TH RPROV 8", "uninstall"])?;
     by_anybody("rprov plan", &["docker-ce", "docker.service"])?;
     by_anybody(
         "rprov plan --json",
