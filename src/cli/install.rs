@@ -44,7 +44,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
     offer_the_user(run, &settings);
-    if !run.may("Make these changes?", changing)? {
+    if !run.may("Make these changes?", changing, &host)? {
         return Ok(Exit::Done);
     }
     make(run, &plan, &earlier, &settings, &host)?;

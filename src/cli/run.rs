@@ -101,12 +101,16 @@ impl Run {
     /// Asks before something is changed; `--yes` answers.
     ///
     /// # Errors
-    /// Without a terminal a question cannot be asked: exit 2.
-    pub fn may(&self, question: &str, changing: &Changing) -> Result<bool> {
-        if changing.yes {
-            return Ok(true);
+    /// Without a terminal a question cannot be asked: exit 2. A signal until then ends the run: exit 130.
+    pub fn may(&self, question: &str, changing: &Changing, host: &dyn Touch) -> Result<bool> {
+        let asked = match changing.yes {
+            true => Some(true),
+            false if self.manner.json => None,
+            false => ui::ask(question, &|| host.interrupted()),
+        };
+        if host.interrupted() {
+            return Err(Error::new(Exit::Interrupted, "interrupted before anything was changed"));
         }
-        let asked = if self.manner.json { None } else { ui::ask(question) };
         asked.ok_or_else(|| {
             Error::usage(format!("cannot ask: {}", question.to_lowercase().trim_end_matches('?')))
                 .because("there is no terminal")

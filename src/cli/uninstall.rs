@@ -39,7 +39,7 @@ pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) ->
         for way in &ways {
             run.tell(&way.event(false));
         }
-        if !run.may("Take this back?", changing)? {
+        if !run.may("Take this back?", changing, &host)? {
             return Ok(Exit::Done);
         }
     }

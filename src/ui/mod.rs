@@ -4,6 +4,7 @@ mod terminal;
 
 use crate::event::{Event, PlannedStep};
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{IsTerminal, Write};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -69,17 +70,26 @@ fn json(event: &Event) {
     }
 }
 
-/// Asks a question with a terminal on both ends.
+/// Asks a question with a terminal on both ends; a signal ends the wait for an answer, and is none.
 ///
 /// # Errors
 /// None: no terminal is `None`, so that the caller can say what is missing.
-pub fn ask(question: &str) -> Option<bool> {
+pub fn ask(question: &str, interrupted: &dyn Fn() -> bool) -> Option<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return None;
     }
     let _gone = write!(std::io::stderr(), "{question} [y/N] ");
+    // Reading alone would begin anew after each signal.
+    let stdin = std::io::stdin();
+    let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    while !matches!(poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&moment)), Ok(1..)) {
+        if interrupted() {
+            let _gone = writeln!(std::io::stderr());
+            return None;
+        }
+    }
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).ok()?;
+    stdin.read_line(&mut answer).ok()?;
     Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
