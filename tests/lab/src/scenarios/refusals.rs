@@ -113,7 +113,7 @@ fn wrong_lines(host: &Host) -> Result<()> {
         (&["install", "--yes", "--with", "nonsense"], &["nonsense"]),
         (&["install", "--yes", "--config", "/root/absent.toml"], &["/root/absent.toml", "no such file"]),
         (&["install", "--yes", "--locked", "/root/absent.lock"], &["/root/absent.lock", "no such file"]),
-        (&["install", "--yse"], &["--yse", "--yes"]),
+        (&["install", "--wiat", "1m"], &["--wiat", "--wait"]),
         (&["instal"], &["instal", "install"]),
         (&[], &["Usage"]),
     ];
