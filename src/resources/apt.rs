@@ -13,6 +13,8 @@ pub const EXTENDED_STATES: &str = "/var/lib/apt/extended_states";
 /// as the user `_apt`.
 pub const ARCHIVES: &str = "/var/cache/rprov";
 
+const DOWNLOAD_ONLY: &str = "--download-only";
+
 /// A transaction may unpack gigabytes on a slow disk; killing dpkg in the middle helps nobody.
 const TRANSACTION: Duration = Duration::from_secs(2 * 3600);
 const REFRESH: Duration = Duration::from_secs(900);
@@ -151,6 +153,13 @@ pub fn transaction(actions: &BTreeMap<String, Action>) -> Command {
     argv.extend(transaction_options());
     argv.extend(transaction_words(actions));
     quiet(Command::new(argv).timeout(TRANSACTION))
+}
+
+/// Fetches what a transaction needs, and changes nothing else.
+pub fn download(actions: &BTreeMap<String, Action>) -> Command {
+    let mut command = transaction(actions);
+    command.argv.insert(1, DOWNLOAD_ONLY.to_owned());
+    command
 }
 
 /// Completes what an earlier run of dpkg left half done.

@@ -6,7 +6,7 @@ use super::{Change, How, Resource, WayBack};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Line};
 use crate::host::fetch::mask;
-use crate::host::{AptQuestion, Look, Output, Owner, Question, Touch};
+use crate::host::{AptQuestion, Command, Look, Output, Owner, Question, Touch};
 use crate::trust::apt::{AptIndex, Record};
 use crate::version;
 use serde::{Deserialize, Serialize};
@@ -374,12 +374,26 @@ impl Packages {
         if !host.exists(archives)? {
             host.make_directory(archives, Owner::ROOT_0755)?;
         }
-        let done = retrying(host, "the packages", || host.run(&apt::transaction(actions)));
+        let done = self.in_order(actions, host);
         // What was fetched stays while the transaction is not through: the next run need not fetch it again.
         if done.is_ok() {
             host.remove_all(archives)?;
         }
         done
+    }
+
+    /// One transaction; but what is purged goes before an old engine comes back, for both have units of the same names,
+    /// and a purge takes their links with it (deb-systemd-helper). Everything is fetched before anything goes.
+    fn in_order(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
+        let run = |command: Command| retrying(host, "the packages", || host.run(&command));
+        let (purged, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            actions.clone().into_iter().partition(|(_, action)| *action == Action::Purge);
+        if purged.is_empty() || rest.is_empty() {
+            return run(apt::transaction(actions));
+        }
+        run(apt::download(actions))?;
+        run(apt::transaction(&purged))?;
+        run(apt::transaction(&rest))
     }
 
     /// From what is there to the state: exact versions, removals and purges. What comes along by itself is not

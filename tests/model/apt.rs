@@ -271,6 +271,9 @@ impl Model {
             Ok(solution) => solution,
             Err(output) => return output,
         };
+        if argv.contains(&"--download-only") {
+            return Output::default();
+        }
         solution.removes.iter().for_each(|name| self.dpkg_remove(name, purge));
         // Dependencies are configured before what needs them.
         let mut started: Vec<&str> = Vec::new();
@@ -388,7 +391,8 @@ impl Model {
 
 /// Whether a transaction purges, and its words; an option that nobody thought of is a panic.
 fn transaction<'a>(argv: &[&'a str]) -> (bool, Vec<&'a str>) {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 11] = [
+        "--download-only",
         "-y",
         "-q",
         "--no-install-recommends",
