@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Line};
 use crate::host::{Look, Output, Question, Stat, Touch};
 use crate::receipt::{Entry, Past, Receipt};
+use crate::resources::consequence::Consequence;
 use crate::resources::{AnyChange, AnyWayBack, How};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -76,9 +77,11 @@ pub struct Undone {
     pub kept: usize,
 }
 
-/// Takes the changes back, each looked at again just before.
+/// Takes the changes back, each looked at again just before. An engine that stays, on a host that had one before, reads
+/// the configuration that came back.
 pub fn undo(receipts: &[Past], receipt: &mut Receipt, host: &dyn Touch, how: How) -> Result<Undone> {
     let mut undone = Undone::default();
+    let mut owed = Vec::new();
     for (step, change) in crate::receipt::joined(receipts).into_iter().rev() {
         let way = Way { back: change.way_back(host, how)?, step, change };
         if let AnyWayBack::Restore { change: back, .. } = &way.back {
@@ -90,6 +93,7 @@ pub fn undo(receipts: &[Past], receipt: &mut Receipt, host: &dyn Touch, how: How
                 at_us: now_us(),
             })?;
             undone.restored += 1;
+            owed.extend(owed_by(&way.step, receipts).map(|then| (then, now_us())));
         }
         match &way.back {
             AnyWayBack::ChangedSince { .. } => undone.left += 1,
@@ -102,7 +106,27 @@ pub fn undo(receipts: &[Past], receipt: &mut Receipt, host: &dyn Touch, how: How
             return Err(Error::interrupted());
         }
     }
+    for (then, since_us) in owed {
+        if !then.is_paid(since_us, host)? {
+            then.pay(host)?;
+            host.tell(Event::Note { text: then.to_string() });
+        }
+    }
     Ok(undone)
+}
+
+/// What a change of this step owes, by the receipts: its way back owes the same.
+fn owed_by(step: &str, receipts: &[Past]) -> impl Iterator<Item = Consequence> {
+    let mut owed: Vec<Consequence> = Vec::new();
+    let mut changing = String::new();
+    for entry in receipts.iter().flat_map(|past| &past.entries) {
+        match entry {
+            Entry::Will { step, .. } => changing.clone_from(step),
+            Entry::Owes { then, .. } if changing == step && !owed.contains(then) => owed.push(then.clone()),
+            _ => {}
+        }
+    }
+    owed.into_iter()
 }
 
 impl Way {

@@ -130,6 +130,7 @@ fn keys(values: &[(&str, serde_json::Value)]) -> (JsonKeys, rprov::resources::js
         defaults: vec![(path("log-driver"), json!("json-file")), (path("log-opts.max-file"), json!("3"))],
         unless_named: vec!["log-driver".into(), "log-opts".into()],
         version: None,
+        to_come: false,
     };
     let resource = JsonKeys {
         path: DAEMON_JSON.into(),

@@ -80,6 +80,7 @@ fn engine(settings: &Settings, facts: &Facts) -> Engine {
         unit: settings.profile.units.engine.clone(),
         version: settings.version.clone(),
         unless_named: ["log-driver", "log-opts"].map(str::to_owned).to_vec(),
+        to_come: !facts.engine,
         defaults,
     }
 }

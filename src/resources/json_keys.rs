@@ -6,7 +6,7 @@ use super::{Change, How, Resource, WayBack};
 use crate::daemon_config::{self, Severity};
 use crate::error::{Error, Result};
 use crate::event::Line;
-use crate::host::{Look, Owner, Question, Touch};
+use crate::host::{Look, Owner, Question, Touch, trusted};
 use crate::json::{self, KeyPath, TakeBack, take_back};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,6 +33,9 @@ pub struct Engine {
     /// Defaults of ours, and the keys of which none may be named in the file for them to count.
     pub defaults: Vec<(KeyPath, Value)>,
     pub unless_named: Vec<String>,
+    /// Whether a file that is there must be judged even where nothing of ours goes into it: an engine that is to come
+    /// would not start with a wrong one.
+    pub to_come: bool,
 }
 
 /// The values of our keys, and the file itself; as a want, the file is whatever it takes.
@@ -114,6 +117,9 @@ impl Resource for JsonKeys {
 
     fn get(&self, host: &dyn Look) -> Result<Keys> {
         let file = self.file().get(host)?;
+        if let (true, Some(bytes)) = (self.engine.to_come, file.bytes()) {
+            self.validate(bytes, host)?;
+        }
         let map = json::read(file.bytes().unwrap_or_default()).map_err(|fault| self.cannot_use(fault))?;
         let values = self.keys.iter().map(|key| (key.clone(), json::lookup(&map, key).cloned())).collect();
         let named =
@@ -128,6 +134,9 @@ impl Resource for JsonKeys {
     }
 
     fn resolve(&self, now: &Keys, want: &Keys, host: &dyn Look) -> Result<(Self, Keys)> {
+        if host.link(&self.path)?.is_some() {
+            trusted(host, &self.path)?;
+        }
         let mut values = want.values.clone();
         if now.defaults_due {
             values.extend(self.engine.defaults.iter().map(|(k, v)| (k.clone(), Some(v.clone()))));

@@ -15,7 +15,7 @@ const FILE: &str = "/etc/docker/daemon.json";
 
 /// `keys` are those asked for; defaults come with the engine.
 pub fn step(keys: Vec<(KeyPath, Value)>, engine: Engine, unit: &str) -> Step {
-    if keys.is_empty() && engine.defaults.is_empty() {
+    if keys.is_empty() && engine.defaults.is_empty() && !engine.to_come {
         return Step::new(TITLE, Vec::new());
     }
     let file =
