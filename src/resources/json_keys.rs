@@ -4,12 +4,12 @@ use super::file::{Bytes, File, Node};
 use super::unit::Shown;
 use super::{Change, How, Resource, WayBack};
 use crate::daemon_config::{self, Severity};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::event::Line;
 use crate::host::{Look, Owner, Question, Touch, trusted};
 use crate::json::{self, KeyPath, TakeBack, take_back};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 
 /// All the keys that we want of one file, together: one write, one validation.
@@ -66,21 +66,29 @@ impl JsonKeys {
     }
 
     /// By rprov's own table first, then by dockerd itself where one is installed that can (23.0 on).
-    fn validate(&self, text: &[u8], host: &dyn Look) -> Result<()> {
+    /// What was right before is wrong by the configuration (exit 2); what was wrong already is the host's (exit 4).
+    fn validate(&self, was: &[u8], text: &[u8], host: &dyn Look) -> Result<()> {
         let config = json::read(text).map_err(|fault| self.cannot_use(fault))?;
         let flags = flags(&Shown::of(host, &self.engine.unit)?);
         let version = match &self.engine.version {
             Some(version) => Some(version.clone()),
             None => version(&host.query(&Question::DockerdVersion)?.stdout),
         };
-        let problems = daemon_config::check(&config, version.as_deref(), &flags);
-        let refused: Vec<String> =
-            problems.iter().filter(|p| p.severity() == Severity::Refuse).map(ToString::to_string).collect();
-        if !refused.is_empty() {
-            return Err(Error::refused(format!("cannot write `{}`", self.path.display()))
+        let refused = |config: &Map<String, Value>| -> Vec<String> {
+            let problems = daemon_config::check(config, version.as_deref(), &flags);
+            problems.iter().filter(|p| p.severity() == Severity::Refuse).map(ToString::to_string).collect()
+        };
+        let problems = refused(&config);
+        if !problems.is_empty() {
+            let was_right = json::read(was).is_ok_and(|config| refused(&config).is_empty());
+            let (exit, hint) = match was_right {
+                true => (Exit::Usage, "mend `[daemon]` in the configuration"),
+                false => (Exit::Refused, "mend it"),
+            };
+            return Err(Error::new(exit, format!("cannot write `{}`", self.path.display()))
                 .because("the daemon would not start with it")
-                .tail(&refused.join("\n"))
-                .hint("mend it, or `[daemon]` in the configuration; then run the same command again"));
+                .tail(&problems.join("\n"))
+                .hint(format!("{hint}, then run the same command again")));
         }
         let question = Question::DockerdValidate { config: text.to_vec(), flags };
         let answer = host.query(&question)?;
@@ -146,7 +154,7 @@ impl Resource for JsonKeys {
             _ => (Vec::new(), Owner::ROOT_0644),
         };
         let bytes = json::edit(&text, &values).map_err(|fault| self.cannot_use(fault))?;
-        self.validate(&bytes, host)?;
+        self.validate(&text, &bytes, host)?;
         // With the defaults named in the file they are keys like any other, and due no more.
         let engine = Engine { defaults: Vec::new(), ..self.engine.clone() };
         let resource =
