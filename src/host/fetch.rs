@@ -320,6 +320,13 @@ fn not_sent(url: &str, error: &reqwest::Error) -> Miss {
     if let Some(flaw) = causes(error).find_map(certificate_flaw) {
         return bad_certificate(cannot, flaw).into();
     }
+    if error.is_timeout() {
+        let why = match error.is_connect() {
+            true => format!("no connection within {} s", CONNECT.as_secs()),
+            false => format!("no answer within {} s", STALL.as_secs()),
+        };
+        return passing(url, why);
+    }
     let why = deepest(error);
     // The library's type for it is private.
     if why.contains("proxy authorization required") {
