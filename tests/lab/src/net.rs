@@ -7,6 +7,8 @@ use std::process::Command;
 
 /// The bridge that hosts are attached to.
 pub const BRIDGE: &str = "lab0";
+/// Given, or it would be that of a port, and another whenever a host comes or goes: the others would ask the old one.
+const BRIDGE_MAC: &str = "02:77:00:00:00:01";
 /// The gateway's address, and that of the archive.
 pub const GATEWAY: &str = "10.77.0.1";
 pub const GATEWAY6: &str = "fd77::1";
@@ -44,7 +46,7 @@ impl Net {
         let net = Net { name: name(id) };
         sh::run(&["ip", "netns", "add", &net.name]).context("making the lab's network namespace")?;
         let mut batch = format!(
-            "link set lo up\nlink add {BRIDGE} type bridge\naddr add {GATEWAY}/16 dev {BRIDGE}\nlink set {BRIDGE} up\n\
+            "link set lo up\nlink add {BRIDGE} address {BRIDGE_MAC} type bridge\naddr add {GATEWAY}/16 dev {BRIDGE}\nlink set {BRIDGE} up\n\
              route add blackhole {DEAD}/32\nroute add unreachable default\n"
         );
         for variant in Variant::ALL {
