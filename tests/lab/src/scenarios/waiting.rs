@@ -114,7 +114,7 @@ fn mirror_faults(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = host(lab, identity)?;
     // The silent mirror is waited for meanwhile.
     let silent = format!(
-        "[source.docker]\nurl = \"http://{}/linux\"\nkey = \"/etc/rprov/keys/lab.asc\"\n",
+        "[source.docker]\nurl = \"http://{}\"\nkey = \"/etc/rprov/keys/lab.asc\"\n",
         net::address(Variant::Hang)
     );
     host.write("/root/silent.toml", silent)?;
