@@ -126,7 +126,7 @@ impl Resource for JsonKeys {
     fn get(&self, host: &dyn Look) -> Result<Keys> {
         let file = self.file().get(host)?;
         if let (true, Some(bytes)) = (self.engine.to_come, file.bytes()) {
-            self.validate(bytes, host)?;
+            self.validate(bytes, bytes, host)?;
         }
         let map = json::read(file.bytes().unwrap_or_default()).map_err(|fault| self.cannot_use(fault))?;
         let values = self.keys.iter().map(|key| (key.clone(), json::lookup(&map, key).cloned())).collect();
