@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Line};
 use crate::host::{Look, Output, Question, Stat, Touch};
 use crate::receipt::{Entry, Past, Receipt};
+use crate::resources::conffiles;
 use crate::resources::consequence::Consequence;
 use crate::resources::{AnyChange, AnyWayBack, How};
 use std::collections::BTreeSet;
@@ -82,6 +83,8 @@ pub struct Undone {
 pub fn undo(receipts: &[Past], receipt: &mut Receipt, host: &dyn Touch, how: How) -> Result<Undone> {
     let mut undone = Undone::default();
     let mut owed = Vec::new();
+    // An uninstall that died after a purge.
+    conffiles::put_back(host)?;
     for (step, change) in crate::receipt::joined(receipts).into_iter().rev() {
         let way = Way { back: change.way_back(host, how)?, step, change };
         if let AnyWayBack::Restore { change: back, .. } = &way.back {

@@ -1,6 +1,7 @@
 //! The closed set of things on a host whose state can be read and put back, and the change between two states.
 
 pub mod apt;
+pub mod conffiles;
 pub mod consequence;
 pub mod file;
 pub mod group;

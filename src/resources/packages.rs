@@ -1,6 +1,7 @@
 //! One transaction of the package manager: every package that comes, goes or moves, with version and mark.
 
 use super::apt::{self, Action, Trouble};
+use super::conffiles;
 use super::repository::{self, Source};
 use super::{Change, How, Resource, WayBack};
 use crate::error::{Error, Exit, Result};
@@ -388,12 +389,17 @@ impl Packages {
         let run = |command: Command| retrying(host, "the packages", || host.run(&command));
         let (purged, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             actions.clone().into_iter().partition(|(_, action)| *action == Action::Purge);
-        if purged.is_empty() || rest.is_empty() {
+        if purged.is_empty() {
             return run(apt::transaction(actions));
         }
-        run(apt::download(actions))?;
+        if !rest.is_empty() {
+            run(apt::download(actions))?;
+        }
+        let leaving: Vec<String> = purged.keys().cloned().collect();
+        conffiles::lay_aside(&leaving, host)?;
         run(apt::transaction(&purged))?;
-        run(apt::transaction(&rest))
+        conffiles::put_back(host)?;
+        if rest.is_empty() { Ok(()) } else { run(apt::transaction(&rest)) }
     }
 
     /// From what is there to the state: exact versions, removals and purges. What comes along by itself is not
