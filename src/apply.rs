@@ -3,12 +3,23 @@
 use crate::clock::now_us;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Line};
-use crate::host::{Command, Question, Touch};
+use crate::host::{Command, Look, Question, Touch};
 use crate::plan::{Plan, Planned};
 use crate::receipt::{Entry, Past, Receipt};
 use crate::resources::consequence::Consequence;
-use crate::resources::unit::first_error;
+use crate::resources::unit::{Shown, first_error};
 use crate::resources::{AnyChange, AnyWant, AnyWayBack, How};
+
+/// Fetches all that the plan's changes need. The host is as it was until everything is here and is what was signed.
+///
+/// # Errors
+/// Something is not to be had (exit 5) or not what was signed (exit 4), or a signal ended it: nothing was changed.
+pub fn fetch(plan: &Plan, host: &dyn Touch) -> Result<()> {
+    for change in plan.steps.iter().flat_map(|planned| &planned.changes) {
+        change.fetch(host)?;
+    }
+    Ok(())
+}
 
 /// Makes the plan's changes, and never more than it showed. Returns how many were made.
 ///
@@ -113,12 +124,12 @@ fn take_back_the_blamed(
     error: Error,
 ) -> Error {
     let Some(blamed) = planned.step.blames else { return error };
-    if error.exit != Exit::Failed {
-        return error;
-    }
     let Some(culprit) = plan.steps.iter().find(|p| p.step.title == blamed && !p.changes.is_empty()) else {
         return error;
     };
+    if error.exit != Exit::Failed || !did_not_start(culprit, host) {
+        return error;
+    }
     let mut told = why_it_did_not_start(culprit, host, error);
     for change in culprit.changes.iter().rev() {
         if let Err(second) = take_back(blamed, change, receipt, host) {
@@ -134,12 +145,20 @@ fn take_back_the_blamed(
     told
 }
 
+/// Whether a unit that reads what the culprit wrote was started and did not come up. Whatever else fails in a
+/// transaction says nothing about a configuration.
+fn did_not_start(culprit: &Planned, host: &dyn Look) -> bool {
+    culprit.step.then.iter().filter_map(Consequence::unit).any(|unit| {
+        let shown = Shown::of(host, unit).unwrap_or_default();
+        matches!(shown.get("ActiveState"), "failed" | "activating")
+    })
+}
+
 /// The daemon's own first error, behind the package manager's; and its next start is not refused for the failed ones.
 fn why_it_did_not_start(culprit: &Planned, host: &dyn Touch, error: Error) -> Error {
     let mut error = error;
-    for then in &culprit.step.then {
-        let Consequence::RestartUnit { unit } = then else { continue };
-        let journal = host.query(&Question::Journal { unit: unit.clone() }).unwrap_or_default();
+    for unit in culprit.step.then.iter().filter_map(Consequence::unit) {
+        let journal = host.query(&Question::Journal { unit: unit.to_owned() }).unwrap_or_default();
         if let Some(first) = first_error(&journal.stdout) {
             error = error.because(first);
         }

@@ -108,6 +108,7 @@ fn patiently(steps: &[Step], host: &LocalHost) -> Result<Plan> {
 }
 
 fn make(run: &mut Run, plan: &Plan, earlier: &[Past], settings: &Settings, host: &LocalHost) -> Result<()> {
+    apply::fetch(plan, host)?;
     let mut receipt = run.begin_receipt(Some(&settings.profile.name))?;
     let applied =
         apply::apply(plan, &mut receipt, host).and_then(|_| apply::pay(earlier, &mut receipt, host));

@@ -1,5 +1,6 @@
 //! This machine, or a directory that stands for it in tests: files below a root, and programs in root's environment.
 
+mod apt_state;
 mod ask;
 mod progress;
 
@@ -275,9 +276,24 @@ impl Touch for LocalHost {
         self.forget_answers();
         let argv = command.argv.iter().map(|word| fetch::mask(word)).collect();
         self.tell(Event::Command { argv });
-        let output = if command.capture { captured(command)? } else { self.run_logged(command)? };
+        let output = match &command.state {
+            Some(state) => match apt_state::make(state, self)? {
+                Ok(private) => self.run_logged(&with_options(command, &private.options))?,
+                Err(refused) => refused,
+            },
+            None if command.capture => captured(command)?,
+            None => self.run_logged(command)?,
+        };
         self.forget_answers();
         Ok(output)
+    }
+
+    fn adopt_lists(&self) -> Result<bool> {
+        let refreshed = self.refreshed.borrow();
+        let Some(kept) = refreshed.as_ref() else { return Ok(false) };
+        apt_state::copy_all(kept.path(), &self.at(Path::new(super::APT_LISTS)))?;
+        self.forget_answers();
+        Ok(true)
     }
 
     fn left(&self) -> Duration {
@@ -304,6 +320,12 @@ impl Touch for LocalHost {
 
 fn sync_directory(path: &Path) -> Result<()> {
     fs::File::open(path).and_then(|d| d.sync_all()).or_fail(|| format!("cannot sync `{}`", path.display()))
+}
+
+fn with_options(command: &Command, options: &[String]) -> Command {
+    let mut command = command.clone();
+    command.argv.splice(1..1, options.iter().cloned());
+    command
 }
 
 /// Root's environment, and nothing else of the caller's but the proxies.
@@ -346,7 +368,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 fn finish(
     handle: &duct::Handle,
     command: &Command,
-    mut glance: impl FnMut(),
+    mut glance: impl FnMut() -> Result<()>,
 ) -> Result<std::process::Output> {
     let cannot = || format!("cannot run `{}`", command.argv.join(" "));
     let end = Instant::now() + command.timeout;
@@ -355,7 +377,10 @@ fn finish(
         if let Some(output) = handle.wait_timeout(left.min(GLANCE)).or_fail(cannot)? {
             return Ok(output.clone());
         }
-        glance();
+        if let Err(error) = glance() {
+            handle.kill().or_fail(cannot)?;
+            return Err(error);
+        }
         if left.is_zero() {
             handle.kill().or_fail(cannot)?;
             let because = format!("it was not done after {} s", command.timeout.as_secs());
@@ -368,7 +393,7 @@ fn finish(
 pub(super) fn captured(command: &Command) -> Result<Output> {
     let running = expression(&command.argv, &command.env)?.stdout_capture().stderr_capture().start();
     let running = running.or_fail(|| format!("cannot run `{}`", command.argv.join(" ")))?;
-    let output = finish(&running, command, || {})?;
+    let output = finish(&running, command, || Ok(()))?;
     Ok(Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -400,6 +425,8 @@ impl LocalHost {
             if let Some(event) = progress.news() {
                 self.tell(event);
             }
+            // What changes nothing of the host's need not be waited for.
+            if command.state.is_some() && self.interrupted() { Err(Error::interrupted()) } else { Ok(()) }
         })?;
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(from)).or_fail(cannot)?;

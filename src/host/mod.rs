@@ -94,13 +94,19 @@ impl fmt::Display for Question {
     }
 }
 
-/// A question to apt, asked with lists, cache and logs of its own.
+/// A question to apt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AptQuestion {
     /// The arguments behind the options: `-s install docker-ce=…`, `indextargets`, …
     pub arguments: Vec<String>,
     /// `apt-get` or `apt-cache`.
     pub program: &'static str,
+    pub state: AptState,
+}
+
+/// Lists, sources, cache and logs of apt's own in a temporary directory: the host's as the plan will leave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AptState {
     /// Verified lists, as apt names them, laid beside the host's.
     pub lists: Vec<(String, Vec<u8>)>,
     /// Files below `/etc/apt` as the plan will leave them: other bytes, or absent.
@@ -147,6 +153,8 @@ pub struct Command {
     pub timeout: Duration,
     /// Whether the output is wanted apart; else it goes to the log as it comes, which outlives us.
     pub capture: bool,
+    /// Run by apt on a state of its own: the host's may be as it is not yet. It changes nothing there, so a signal ends it.
+    pub state: Option<AptState>,
 }
 
 impl Command {
@@ -156,11 +164,17 @@ impl Command {
             env: Vec::new(),
             timeout: Duration::from_secs(120),
             capture: false,
+            state: None,
         }
     }
     /// Gives standard output and standard error back apart.
     pub fn capture(mut self) -> Self {
         self.capture = true;
+        self
+    }
+    /// Runs it on a state of apt's own.
+    pub fn on(mut self, state: AptState) -> Self {
+        self.state = Some(state);
         self
     }
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -200,6 +214,8 @@ pub trait Touch: Look {
     /// Runs a command to its end; a status other than 0 is the caller's to judge. What the command wrote is in
     /// `stdout` (both streams as they came), or apart with [`Command::capture`].
     fn run(&self, command: &Command) -> Result<Output>;
+    /// Makes the lists that a question fetched anew the host's, so that they are fetched once; false where none were.
+    fn adopt_lists(&self) -> Result<bool>;
     /// How long is left to wait for locks, clocks and the network.
     fn left(&self) -> Duration;
     /// Waits a moment, telling what for.

@@ -1,6 +1,6 @@
 //! What apt and dpkg say, parsed, and the argument lists they are run with.
 
-use crate::host::{AptQuestion, Command, STATUS_FD};
+use crate::host::{AptQuestion, AptState, Command, STATUS_FD};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -206,7 +206,7 @@ fn quiet(command: Command) -> Command {
 
 /// A question that is answered from the host's lists alone.
 pub fn question(program: &'static str, arguments: Vec<String>) -> AptQuestion {
-    AptQuestion { program, arguments, lists: Vec::new(), changed: Vec::new(), refresh: false }
+    AptQuestion { program, arguments, state: AptState::default() }
 }
 
 /// Why apt or dpkg did not do it.

@@ -51,6 +51,12 @@ pub trait Resource: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
         Ok((self.clone(), want.clone()))
     }
 
+    /// Fetches what a change needs, and changes nothing: before the first change of a run, so that what cannot be had,
+    /// or is not what was signed, leaves the host as it was.
+    fn fetch(&self, _now: &Self::State, _state: &Self::State, _host: &dyn Touch) -> Result<()> {
+        Ok(())
+    }
+
     /// The change in words for people: what the plan shows and the receipt can tell again.
     fn describe(&self, before: &Self::State, after: &Self::State) -> Vec<Line>;
 
@@ -182,6 +188,9 @@ macro_rules! kinds {
                         Ok(AnyChange::$kind(Change { after, ..change.clone() }))
                     }),+
                 }
+            }
+            pub fn fetch(&self, host: &dyn Touch) -> Result<()> {
+                match self { $(AnyChange::$kind(c) => c.resource.fetch(&c.before, &c.after, host)),+ }
             }
             pub fn describe(&self) -> Vec<Line> {
                 match self { $(AnyChange::$kind(c) => c.resource.describe(&c.before, &c.after)),+ }

@@ -7,7 +7,7 @@ use super::{Change, How, Resource, WayBack};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Line};
 use crate::host::fetch::mask;
-use crate::host::{AptQuestion, Command, Look, Output, Owner, Question, Touch};
+use crate::host::{AptState, Command, Look, Output, Owner, Question, Touch};
 use crate::trust::apt::{AptIndex, Record};
 use crate::version;
 use serde::{Deserialize, Serialize};
@@ -179,6 +179,20 @@ impl Resource for Packages {
         Ok((resource.clone(), after.collect()))
     }
 
+    fn fetch(&self, now: &Set, state: &Set, host: &dyn Touch) -> Result<()> {
+        let actions = self.actions_between(now, state);
+        if !actions.values().any(|action| matches!(action, Action::Install { .. })) {
+            return Ok(());
+        }
+        make_archives(host)?;
+        let command = apt::download(&actions).on(self.state(self.refresh == Refresh::All, host)?);
+        let fetched = retrying(host, "fetch the packages", || host.run(&command));
+        if fetched.as_ref().is_err_and(|error| error.exit == Exit::Refused) {
+            host.remove_all(Path::new(apt::ARCHIVES))?;
+        }
+        fetched
+    }
+
     fn set(&self, state: &Set, host: &dyn Touch) -> Result<()> {
         let now = self.get(host)?;
         let actions = self.actions_between(&now, state);
@@ -280,6 +294,12 @@ impl Resource for Packages {
     }
 }
 
+/// Apart from the host's own, so that what was fetched can go afterwards.
+fn make_archives(host: &dyn Touch) -> Result<()> {
+    let archives = Path::new(apt::ARCHIVES);
+    if host.exists(archives)? { Ok(()) } else { host.make_directory(archives, Owner::ROOT_0755) }
+}
+
 /// How often a fetch that came damaged is tried.
 const TRIES: usize = 3;
 
@@ -332,19 +352,14 @@ impl Packages {
         host: &dyn Look,
     ) -> Result<(apt::Simulated, Refresh)> {
         let mut question = apt::question("apt-get", apt::simulate(actions));
-        if let Some(source) = &self.source {
-            question.changed = repository::changed_files(host, source)?;
-            if let Some(index) = self.index(host)? {
-                question.lists = index.lists();
-            }
-        }
+        question.state = self.state(false, host)?;
         if lists_are_fresh(host, self.source.as_ref())? {
             let answer = host.query(&Question::Apt(question.clone()))?;
             if answer.ok() {
                 return Ok((apt::parse_simulation(&answer.stdout), Refresh::Ours));
             }
         }
-        question.refresh = true;
+        question.state.refresh = true;
         let answer = host.query(&Question::Apt(question))?;
         if answer.ok() {
             return Ok((apt::parse_simulation(&answer.stdout), Refresh::All));
@@ -352,10 +367,17 @@ impl Packages {
         Err(unresolved(&answer))
     }
 
+    /// The host's lists and sources as the plan will leave them.
+    fn state(&self, refresh: bool, host: &dyn Look) -> Result<AptState> {
+        let Some(source) = &self.source else { return Ok(AptState { refresh, ..AptState::default() }) };
+        let lists = self.index(host)?.map(|index| index.lists()).unwrap_or_default();
+        Ok(AptState { lists, changed: repository::changed_files(host, source)?, refresh })
+    }
+
     /// One `apt-get update`, limited to our source where the distribution's lists serve as they are.
     fn refresh(&self, host: &dyn Touch) -> Result<()> {
         let Some(source) = &self.source else {
-            return retrying(host, "the package lists", || host.run(&apt::refresh(None)));
+            return retrying(host, "fetch the package lists", || host.run(&apt::refresh(None)));
         };
         let only = match self.refresh {
             Refresh::Ours => {
@@ -364,21 +386,19 @@ impl Packages {
                 }
                 repository::file_of(host, source)?
             }
+            Refresh::All if host.adopt_lists()? => return repository::accept(host, source),
             Refresh::All => None,
         };
-        retrying(host, "the package lists", || host.run(&apt::refresh(only.as_deref())))?;
+        retrying(host, "fetch the package lists", || host.run(&apt::refresh(only.as_deref())))?;
         repository::accept(host, source)
     }
 
     fn transact(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
-        let archives = Path::new(apt::ARCHIVES);
-        if !host.exists(archives)? {
-            host.make_directory(archives, Owner::ROOT_0755)?;
-        }
+        make_archives(host)?;
         let done = self.in_order(actions, host);
         // What was fetched stays while the transaction is not through: the next run need not fetch it again.
         if done.is_ok() {
-            host.remove_all(archives)?;
+            host.remove_all(Path::new(apt::ARCHIVES))?;
         }
         done
     }
@@ -386,7 +406,7 @@ impl Packages {
     /// One transaction; but what is purged goes before an old engine comes back, for both have units of the same names,
     /// and a purge takes their links with it (deb-systemd-helper). Everything is fetched before anything goes.
     fn in_order(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
-        let run = |command: Command| retrying(host, "the packages", || host.run(&command));
+        let run = |command: Command| retrying(host, "install the packages", || host.run(&command));
         let (purged, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             actions.clone().into_iter().partition(|(_, action)| *action == Action::Purge);
         if purged.is_empty() {
@@ -612,7 +632,7 @@ fn unresolved(answer: &Output) -> Error {
 fn lists_are_fresh(host: &dyn Look, ours: Option<&Source>) -> Result<bool> {
     let arguments =
         ["indextargets", "--format", apt::TARGETS, "Created-By: Packages"].map(str::to_owned).to_vec();
-    let answer = host.query(&Question::Apt(AptQuestion { ..apt::question("apt-get", arguments) }))?;
+    let answer = host.query(&Question::Apt(apt::question("apt-get", arguments)))?;
     let targets = apt::parse_targets(&answer.stdout);
     if !answer.ok() || targets.is_empty() {
         return Ok(false);
@@ -647,7 +667,7 @@ fn retrying(host: &dyn Touch, what: &str, run: impl Fn() -> Result<Output>) -> R
                 host.pause(&format!("{holder}, which holds apt's lock"))?
             }
             Trouble::Locked { holder } => {
-                return Err(Error::try_again(format!("cannot install {what}"))
+                return Err(Error::try_again(format!("cannot {what}"))
                     .because(format!("{holder} holds apt's lock"))
                     .tail(&output.stdout)
                     .hint("wait for it, or give a longer --wait"));
@@ -661,7 +681,7 @@ fn retrying(host: &dyn Touch, what: &str, run: impl Fn() -> Result<Output>) -> R
             }
             Trouble::Mismatch { .. } | Trouble::Network if damaged + 1 < TRIES => {
                 damaged += 1;
-                host.tell(Event::Note { text: format!("{what} did not come whole: fetched again") });
+                host.tell(Event::Note { text: "what came is not whole: it is fetched again".into() });
             }
             trouble => return Err(ended(what, &trouble, &output)),
         }
@@ -669,7 +689,7 @@ fn retrying(host: &dyn Touch, what: &str, run: impl Fn() -> Result<Output>) -> R
 }
 
 fn ended(what: &str, trouble: &Trouble, output: &Output) -> Error {
-    let cannot = format!("cannot install {what}");
+    let cannot = format!("cannot {what}");
     let (error, because) = match trouble {
         Trouble::Mismatch { shorter: false } => (Error::refused(cannot), "what came is not what was signed"),
         Trouble::Mismatch { shorter: true } => {

@@ -1,7 +1,7 @@
 //! apt and dpkg as far as rprov meets them: sources and lists are files, a transaction is solved and then made.
 
 use super::{Model, Output, Path, PathBuf, failure, fixture};
-use rprov::host::{AptQuestion, Look};
+use rprov::host::{AptQuestion, AptState, Look};
 use rprov::resources::repository::parse_sources;
 use rprov::version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,12 +120,12 @@ impl Model {
     }
 
     /// Every package that can be had, by the lists of the enabled sources.
-    fn candidates(&self, question: &AptQuestion) -> Vec<Deb> {
+    fn candidates(&self, private: &AptState) -> Vec<Deb> {
         let mut found = Vec::new();
-        for (name, url) in self.targets(&question.changed, None) {
-            let laid_beside = question.lists.iter().find(|(list, _)| *list == name).map(|(_, b)| b.clone());
+        for (name, url) in self.targets(&private.changed, None) {
+            let laid_beside = private.lists.iter().find(|(list, _)| *list == name).map(|(_, b)| b.clone());
             let own = self.read(&Path::new(LISTS).join(&name)).unwrap();
-            let fetched = if question.refresh { self.served(&url) } else { None };
+            let fetched = if private.refresh { self.served(&url) } else { None };
             let bytes = laid_beside.or(fetched).or(own).unwrap_or_default();
             if name.ends_with("_Packages") {
                 found.extend(parse_packages(&String::from_utf8(bytes).unwrap()));
@@ -136,8 +136,8 @@ impl Model {
         found
     }
 
-    fn solve(&self, words: &[&str], question: &AptQuestion) -> Result<Solution, Output> {
-        let candidates = self.candidates(question);
+    fn solve(&self, words: &[&str], private: &AptState) -> Result<Solution, Output> {
+        let candidates = self.candidates(private);
         let state = self.state.borrow();
         let newest = |name: &str| {
             let of_name = candidates.iter().filter(|deb| deb.name == name);
@@ -207,6 +207,7 @@ impl Model {
     }
 
     pub(super) fn apt_question(&self, question: &AptQuestion) -> Output {
+        self.refreshed.set(self.refreshed.get() || question.state.refresh);
         let arguments: Vec<&str> = question.arguments.iter().map(String::as_str).collect();
         match (question.program, arguments.as_slice()) {
             // apt names the lists in the state that it was asked in, which is not the host's.
@@ -216,18 +217,19 @@ impl Model {
                     let key = key.into_iter().rev().collect::<Vec<_>>().join("/");
                     name.ends_with("_Packages").then(|| format!("/tmp/private/lists/{name} {key}\n"))
                 };
-                let stdout = self.targets(&question.changed, None).into_iter().filter_map(line).collect();
+                let stdout =
+                    self.targets(&question.state.changed, None).into_iter().filter_map(line).collect();
                 Output { stdout, ..Output::default() }
             }
             ("apt-cache", ["madison", names @ ..]) => {
                 let lines =
-                    self.candidates(question).into_iter().filter(|d| names.contains(&d.name.as_str()));
+                    self.candidates(&question.state).into_iter().filter(|d| names.contains(&d.name.as_str()));
                 let stdout = lines.map(|d| format!(" {} | {} | a source\n", d.name, d.version)).collect();
                 Output { stdout, ..Output::default() }
             }
             ("apt-get", ["-s", rest @ ..]) => {
                 let (purge, words) = transaction(rest);
-                match self.solve(&words, question) {
+                match self.solve(&words, &question.state) {
                     Ok(solution) => Output { stdout: self.told(&solution, purge), ..Output::default() },
                     Err(output) => output,
                 }
@@ -254,20 +256,13 @@ impl Model {
         text
     }
 
-    pub(super) fn apt_get(&self, argv: &[&str]) -> Output {
+    pub(super) fn apt_get(&self, argv: &[&str], private: &AptState) -> Output {
         if argv.first() == Some(&"update") {
             let only = argv.iter().find_map(|a| a.strip_prefix("-oDir::Etc::sourcelist="));
-            for (name, url) in self.targets(&[], only) {
-                match self.served(&url) {
-                    Some(bytes) => self.put(&format!("{LISTS}/{name}"), bytes),
-                    None => return failure(100, &format!("E: Failed to fetch {url}  404  Not Found\n")),
-                }
-            }
-            return Output::default();
+            return self.put_lists(only);
         }
         let (purge, words) = transaction(argv);
-        let nothing = rprov::resources::apt::question("apt-get", Vec::new());
-        let solution = match self.solve(&words, &nothing) {
+        let solution = match self.solve(&words, private) {
             Ok(solution) => solution,
             Err(output) => return output,
         };
@@ -284,6 +279,16 @@ impl Model {
             let output = self.start(unit);
             if !output.ok() {
                 return failure(100, "E: Sub-process /usr/bin/dpkg returned an error code (1)\n");
+            }
+        }
+        Output::default()
+    }
+
+    pub(super) fn put_lists(&self, only: Option<&str>) -> Output {
+        for (name, url) in self.targets(&[], only) {
+            match self.served(&url) {
+                Some(bytes) => self.put(&format!("{LISTS}/{name}"), bytes),
+                None => return failure(100, &format!("E: Failed to fetch {url}  404  Not Found\n")),
             }
         }
         Output::default()

@@ -66,6 +66,10 @@ pub struct Model {
     pub age_of_lists: Cell<i64>,
     /// Text in daemon.json that makes dockerd refuse to start.
     pub dockerd_refuses: RefCell<Option<String>>,
+    /// Units whose last start failed.
+    failed: RefCell<BTreeSet<String>>,
+    /// Whether all lists were fetched anew for a question.
+    pub refreshed: Cell<bool>,
     /// A signal asks to end after the change in hand.
     pub interrupted: Cell<bool>,
     /// How many more actions there is power for; without, there is power for ever.
@@ -124,6 +128,8 @@ impl Model {
             gone: RefCell::default(),
             age_of_lists: Cell::new(3600),
             dockerd_refuses: RefCell::default(),
+            failed: RefCell::default(),
+            refreshed: Cell::default(),
             interrupted: Cell::new(false),
             power: Cell::default(),
             fetched: RefCell::default(),
@@ -419,13 +425,20 @@ impl Touch for Model {
             let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
             Ok(match argv[0] {
                 "groupadd" | "groupdel" | "gpasswd" => self.group(&argv),
-                "apt-get" => self.apt_get(&argv[1..]),
+                "apt-get" => self.apt_get(&argv[1..], &command.state.clone().unwrap_or_default()),
                 "dpkg" if argv.get(1) == Some(&"--verify") => Output::default(),
                 "apt-mark" => self.apt_mark(&argv[1..]),
                 "systemctl" => self.systemctl(&argv[1..]),
                 _ => panic!("the model was not taught {argv:?}"),
             })
         })
+    }
+    fn adopt_lists(&self) -> Result<bool> {
+        let refreshed = self.refreshed.get();
+        if refreshed {
+            assert!(self.put_lists(None).ok());
+        }
+        Ok(refreshed)
     }
     fn left(&self) -> Duration {
         Duration::ZERO

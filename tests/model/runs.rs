@@ -77,6 +77,7 @@ impl<'a> Runs<'a> {
     fn make(&self, steps: &[Step]) -> Result<()> {
         let plan = plan(steps, self.host)?;
         let earlier = self.receipts();
+        apply::fetch(&plan, self.host)?;
         let mut receipt = self.begin("install");
         let applied = apply::apply(&plan, &mut receipt, self.host)
             .and_then(|_| apply::pay(&earlier, &mut receipt, self.host));

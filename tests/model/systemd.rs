@@ -28,7 +28,11 @@ impl Model {
             (false, true) => ("loaded", if enabled { "enabled" } else { "disabled" }),
             (false, false) => ("not-found", ""),
         };
-        let active = if self.state.borrow().active.contains(unit) { "active" } else { "inactive" };
+        let active = match (self.state.borrow().active.contains(unit), self.failed.borrow().contains(unit)) {
+            (true, _) => "active",
+            (false, true) => "failed",
+            (false, false) => "inactive",
+        };
         let started = self.started.borrow().get(unit).copied().unwrap_or(0);
         let stdout = format!(
             "LoadState={load}\nUnitFileState={file}\nActiveState={active}\nActiveEnterTimestampMonotonic={started}\n"
@@ -38,7 +42,11 @@ impl Model {
 
     pub(super) fn systemctl(&self, argv: &[&str]) -> Output {
         match argv {
-            ["daemon-reload"] | ["reset-failed", _] => Output::default(),
+            ["daemon-reload"] => Output::default(),
+            ["reset-failed", unit] => {
+                self.failed.borrow_mut().remove(*unit);
+                Output::default()
+            }
             ["unmask", unit] => {
                 self.take_away(&format!("{LINKS}/{unit}"));
                 Output::default()
@@ -91,6 +99,7 @@ impl Model {
                 if self.read(Path::new("/etc/docker/daemon.json")).unwrap().is_some_and(|b| self.refuses(&b))
                 {
                     self.stop(unit);
+                    self.failed.borrow_mut().insert(unit.to_owned());
                     return failure(1, "Job for docker.service failed.");
                 }
                 self.put("/var/lib/docker/engine-id", "an id");
