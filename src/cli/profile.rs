@@ -17,8 +17,14 @@ pub fn profile(run: &mut Run, command: &ProfileCommand) -> Result<Exit> {
             let text = host.read_text(&path)?.ok_or_else(|| {
                 Error::usage(format!("cannot read `{}`", file.display())).because("there is no such file")
             })?;
-            let profile = Library::load(&host)?.check(&path, &text)?;
-            ui::answer(&format!("{} is right: {}", file.display(), profile.title));
+            let library = Library::load(&host)?;
+            let derivative = path.parent().is_some_and(|above| above.ends_with("derivatives"));
+            let right = if derivative {
+                library.check_derivative(&path, &text)?
+            } else {
+                library.check(&path, &text)?.title
+            };
+            ui::answer(&format!("{} is right: {right}", file.display()));
         }
     }
     Ok(Exit::Done)
@@ -38,9 +44,13 @@ fn list(run: &Run, library: &Library) -> Result<()> {
         };
         let architectures = profile.matches.architectures.join(" ");
         ui::answer(&format!(
-            "{:<14} {:<36} {architectures:<14} until {}{origin}",
+            "{:<14} {:<36} {architectures:<20} until {}{origin}",
             profile.name, profile.title, profile.end_of_life
         ));
+        for release in library.based_on(&profile.name) {
+            let end = release.end_of_life.unwrap_or(profile.end_of_life);
+            ui::answer(&format!("{:<14}   {:<34} {:<20} until {end}", "", release.title, ""));
+        }
     }
     Ok(())
 }

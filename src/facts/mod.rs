@@ -40,6 +40,9 @@ pub struct Facts {
     /// A bundle of trusted certificates, without which no registry can be reached.
     pub certificates: bool,
     pub clock: Clock,
+    /// An ARMv6 processor, as in the first Raspberry Pi: dpkg says `armhf` there too, which others mean for ARMv7.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub armv6: bool,
 }
 
 /// Whether the clock is known to be right.
@@ -68,6 +71,7 @@ pub fn gather(host: &dyn Look) -> Result<Facts> {
         snap_docker: any_exists(host, &["/snap/bin/docker", "/var/snap/docker"]),
         certificates: any_exists(host, CERTIFICATES),
         clock: clock(host),
+        armv6: armv6(&text(host, "/proc/cpuinfo")),
         kernel,
     })
 }
@@ -85,6 +89,12 @@ fn architecture(host: &dyn Look) -> Result<String> {
         }
     }
     Ok(dpkg_word(std::env::consts::ARCH).to_owned())
+}
+
+/// By the model's name: the line `CPU architecture` says 7 of these processors too.
+fn armv6(cpuinfo: &str) -> bool {
+    let model = |line: &&str| line.starts_with("model name") || line.starts_with("Processor");
+    cpuinfo.lines().filter(model).any(|line| line.contains("ARMv6"))
 }
 
 /// What dpkg calls an architecture that Rust calls so.
@@ -203,6 +213,18 @@ mod tests {
         assert_eq!(facts.init, Init::Other);
         assert_eq!(facts.virtualisation, Virtualisation::None);
         assert_eq!(facts.cgroup, Cgroup::None);
+    }
+
+    #[test]
+    fn an_armv6_is_told_by_the_name_of_its_model() {
+        let zero =
+            "processor\t: 0\nmodel name\t: ARMv6-compatible processor rev 7 (v6l)\nCPU architecture: 7\n";
+        let old_kernel = "Processor\t: ARMv6-compatible processor rev 7 (v6l)\n";
+        let two = "processor\t: 0\nmodel name\t: ARMv7 Processor rev 5 (v7l)\nCPU architecture: 7\n";
+        for (cpuinfo, expected) in [(zero, true), (old_kernel, true), (two, false), ("", false)] {
+            let facts = gather(&noble().file("/proc/cpuinfo", cpuinfo)).expect("gathers");
+            assert_eq!(facts.armv6, expected, "{cpuinfo:?}");
+        }
     }
 
     #[test]

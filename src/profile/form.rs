@@ -50,6 +50,26 @@ pub struct Matches {
     pub codename: Option<String>,
     /// In dpkg's words, on every distribution: `amd64`, `arm64`.
     pub architectures: Vec<String>,
+    /// By which line of os-release a derivative says that it is based on this release.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub derivatives: BTreeMap<BaseKey, String>,
+}
+
+/// The keys of os-release by which a derivative names the release that it is based on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum BaseKey {
+    UbuntuCodename,
+    DebianCodename,
+}
+
+impl BaseKey {
+    pub fn name(self) -> &'static str {
+        match self {
+            BaseKey::UbuntuCodename => "UBUNTU_CODENAME",
+            BaseKey::DebianCodename => "DEBIAN_CODENAME",
+        }
+    }
 }
 
 /// As it is written; `Matches` says what of it makes sense.
@@ -60,6 +80,8 @@ struct MatchesForm {
     version: Option<String>,
     codename: Option<String>,
     architectures: Vec<String>,
+    #[serde(default)]
+    derivatives: BTreeMap<BaseKey, String>,
 }
 
 impl TryFrom<MatchesForm> for Matches {
@@ -71,8 +93,8 @@ impl TryFrom<MatchesForm> for Matches {
         if form.architectures.is_empty() {
             return Err("expected at least one name in `architectures`, such as `amd64`");
         }
-        let MatchesForm { id, version, codename, architectures } = form;
-        Ok(Matches { id, version, codename, architectures })
+        let MatchesForm { id, version, codename, architectures, derivatives } = form;
+        Ok(Matches { id, version, codename, architectures, derivatives })
     }
 }
 
@@ -189,6 +211,9 @@ pub struct Packages {
     pub versioned: Vec<String>,
     /// An installed engine of this version or a newer one is met, where nobody asks for a version.
     pub floor: String,
+    /// The distribution's own engine: named to who is refused, and never installed.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "package_name")]
+    pub distribution: Option<String>,
     /// What `--with NAME` adds.
     #[serde(default, deserialize_with = "package_lists")]
     pub with: BTreeMap<String, Vec<String>>,
@@ -283,7 +308,7 @@ fn json(value: toml::Value) -> Result<serde_json::Value, String> {
     })
 }
 
-fn date<'de, D: Deserializer<'de>>(from: D) -> Result<Date, D::Error> {
+pub(super) fn date<'de, D: Deserializer<'de>>(from: D) -> Result<Date, D::Error> {
     let text = String::deserialize(from)?;
     text.parse()
         .map_err(|_| D::Error::custom(format!("expected a date such as \"2029-05-31\", found \"{text}\"")))
@@ -325,6 +350,11 @@ fn package_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::E
     Ok(PackageNames::deserialize(from)?.0)
 }
 
+fn package_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let names = PackageNames::try_from(vec![String::deserialize(from)?]).map_err(D::Error::custom)?;
+    Ok(names.0.into_iter().next())
+}
+
 fn package_lists<'de, D: Deserializer<'de>, K: Deserialize<'de> + Ord>(
     from: D,
 ) -> Result<BTreeMap<K, Vec<String>>, D::Error> {
@@ -350,6 +380,7 @@ mod tests {
             version: version.map(str::to_owned),
             codename: codename.map(str::to_owned),
             architectures: vec!["amd64".to_owned()],
+            derivatives: BTreeMap::new(),
         };
         let host = |id: &str, version: Option<&str>| Distribution {
             id: id.to_owned(),

@@ -1,7 +1,9 @@
 //! Every profile there is: those in the binary, those of this host's administrator, and the one for this host.
 
+use super::derivative::{Derivative, Release, adapted, named_base};
 use super::document::{Document, nearest};
 use super::form::{Profile, Repository};
+use super::refusal::{no_profile, old_processor, other_processor};
 use crate::error::{Error, OrFail, Result};
 use crate::facts::{Distribution, Facts};
 use crate::host::{Look, trusted};
@@ -37,6 +39,8 @@ pub struct Library {
     profiles: BTreeMap<String, Listed>,
     families: BTreeMap<String, Document>,
     keys: BTreeMap<String, Vec<u8>>,
+    /// By their `id`.
+    derivatives: BTreeMap<String, Derivative>,
 }
 
 impl Listed {
@@ -78,6 +82,34 @@ impl Library {
         })
     }
 
+    /// Whether any profile is for a distribution of this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.list().any(|listed| listed.profile.matches.id == id)
+    }
+
+    /// What is known of the distribution of this id as a derivative.
+    pub fn derivative(&self, id: &str) -> Option<&Derivative> {
+        self.derivatives.get(id)
+    }
+
+    /// The known derivatives' releases that get the profile of this name.
+    pub fn based_on<'l>(&'l self, profile: &'l str) -> impl Iterator<Item = &'l Release> {
+        self.derivatives.values().filter_map(move |derivative| derivative.on.get(profile))
+    }
+
+    /// The profiles of what this distribution is based on, if it is a derivative.
+    fn bases(&self, host: &Distribution) -> Vec<&Listed> {
+        let known = self.derivative(&host.id);
+        let rolling = || known.and_then(|derivative| self.profiles.get(derivative.base.as_ref()?));
+        match named_base(host, known) {
+            Some((key, name)) => self
+                .list()
+                .filter(|l| l.profile.matches.derivatives.get(&key).is_some_and(|has| has == name))
+                .collect(),
+            None => rolling().into_iter().collect(),
+        }
+    }
+
     /// The certificate file of this name.
     pub fn key(&self, name: &str) -> Option<&[u8]> {
         self.keys.get(name).map(Vec::as_slice)
@@ -87,6 +119,21 @@ impl Library {
     pub fn check(&self, file: &Path, text: &str) -> Result<Profile> {
         let document = Document::new(file.display().to_string(), text);
         self.compile(name_of(file), &document)
+    }
+
+    /// The same for what is known of a derivative; its id.
+    pub fn check_derivative(&self, file: &Path, text: &str) -> Result<String> {
+        Ok(self.compile_derivative(&Document::new(file.display().to_string(), text))?.id)
+    }
+
+    fn compile_derivative(&self, document: &Document) -> Result<Derivative> {
+        let derivative: Derivative = document.read()?;
+        let base = derivative.base.iter().map(|name| (name, vec!["base"]));
+        let on = derivative.on.keys().map(|name| (name, vec!["on", name.as_str()]));
+        match base.chain(on).find(|(name, _)| !self.profiles.contains_key(*name)) {
+            Some((name, keys)) => Err(document.wrong_at(&keys, format!("there is no profile `{name}`"))),
+            None => Ok(derivative),
+        }
     }
 
     fn compile(&self, name: &str, document: &Document) -> Result<Profile> {
@@ -131,18 +178,23 @@ impl Library {
     }
 }
 
-/// The files of all profiles before they are read: families and keys first, since a profile needs them.
+/// What lies beside the profiles.
+const DIRECTORIES: [&str; 3] = ["keys", "family", "derivatives"];
+
+/// The files of all profiles before they are read: a profile needs families and keys, a derivative profiles.
+#[derive(Default)]
 struct Shelf {
     profiles: BTreeMap<String, (Origin, Document)>,
     families: BTreeMap<String, Document>,
     keys: BTreeMap<String, Vec<u8>>,
+    derivatives: BTreeMap<String, Document>,
 }
 
 impl Shelf {
     fn shipped() -> Result<Shelf> {
-        let mut shelf = Shelf { profiles: BTreeMap::new(), families: BTreeMap::new(), keys: BTreeMap::new() };
+        let mut shelf = Shelf::default();
         let below = |name: &str| SHIPPED.get_dir(name).into_iter().flat_map(|dir| dir.files());
-        for file in below("keys").chain(below("family")).chain(SHIPPED.files()) {
+        for file in DIRECTORIES.into_iter().flat_map(below).chain(SHIPPED.files()) {
             let path = Path::new("profiles").join(file.path());
             shelf.add(&path, file.contents(), Origin::Shipped)?;
         }
@@ -150,7 +202,7 @@ impl Shelf {
     }
 
     fn add_site(&mut self, host: &dyn Look) -> Result<()> {
-        for directory in ["keys", "family", ""] {
+        for directory in DIRECTORIES.into_iter().chain([""]) {
             let directory = Path::new(SITE).join(directory);
             for name in host.list(&directory)? {
                 let path = directory.join(name);
@@ -179,25 +231,38 @@ impl Shelf {
             })?;
             let document = Document::new(path.display().to_string(), text);
             let name = name_of(path).to_owned();
-            if directory == "family" {
-                self.families.insert(name, document);
-            } else {
-                self.profiles.insert(name, (origin, document));
+            match directory.to_str() {
+                Some("family") => drop(self.families.insert(name, document)),
+                Some("derivatives") => drop(self.derivatives.insert(name, document)),
+                _ => drop(self.profiles.insert(name, (origin, document))),
             }
         }
         Ok(())
     }
 
     fn library(self) -> Result<Library> {
-        let mut library = Library { profiles: BTreeMap::new(), families: self.families, keys: self.keys };
+        let mut library = Library { families: self.families, keys: self.keys, ..Library::default() };
         for (name, (origin, document)) in self.profiles {
-            let profile = library.compile(&name, &document).map_err(|error| match error.next() {
-                Some(_) => error,
-                None => error.hint(format!("rprov profile check {}", document.file)),
-            })?;
+            let profile = library.compile(&name, &document).map_err(|error| checkable(error, &document))?;
             library.profiles.insert(name, Listed { profile, origin });
         }
+        for document in self.derivatives.into_values() {
+            let read = library.compile_derivative(&document).map_err(|error| checkable(error, &document))?;
+            if library.derivatives.contains_key(&read.id) {
+                let reason = format!("another file is for `{}` already", read.id);
+                return Err(document.wrong_at(&["id"], reason));
+            }
+            library.derivatives.insert(read.id.clone(), read);
+        }
         Ok(library)
+    }
+}
+
+/// A mistake in a file, with the command that looks at that file alone.
+fn checkable(error: Error, document: &Document) -> Error {
+    match error.next() {
+        Some(_) => error,
+        None => error.hint(format!("rprov profile check {}", document.file)),
     }
 }
 
@@ -205,17 +270,22 @@ fn name_of(path: &Path) -> &str {
     path.file_stem().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// The profile for this host. A host that no profile is for is refused (exit 4), with the nearest that works.
+/// The profile for this host: its own, else that of the release that it is based on. A host that no profile is for
+/// is refused (exit 4), with the nearest that works.
 ///
 /// A site's profile goes before a shipped one; two of the same kind for one host are a mistake (exit 2).
 pub fn choose(facts: &Facts, library: &Library) -> Result<Profile> {
-    let here = |listed: &&Listed| listed.profile.matches.distribution(&facts.distribution);
-    let for_this: Vec<&Listed> = library.list().filter(here).collect();
+    let host = &facts.distribution;
+    let own: Vec<&Listed> = library.list().filter(|l| l.profile.matches.distribution(host)).collect();
+    let derivative = own.is_empty();
+    let for_this = if derivative { library.bases(host) } else { own };
     let site: Vec<&Listed> = for_this.iter().copied().filter(|l| l.origin != Origin::Shipped).collect();
+    let best = if site.is_empty() { for_this } else { site };
     let runs = |listed: &&&Listed| listed.profile.matches.architectures.contains(&facts.architecture);
-    let best = if site.is_empty() { &for_this } else { &site };
     let fitting: Vec<&&Listed> = best.iter().filter(runs).collect();
     match (fitting.as_slice(), best.as_slice()) {
+        ([only], _) if facts.armv6 => Err(old_processor(facts, &only.profile)),
+        ([only], _) if derivative => Ok(adapted(&only.profile, host, library.derivative(&host.id))),
         ([only], _) => Ok(only.profile.clone()),
         ([first, second, ..], _) => Err(Error::usage(format!(
             "cannot choose between the profiles `{}` and `{}`",
@@ -223,56 +293,9 @@ pub fn choose(facts: &Facts, library: &Library) -> Result<Profile> {
         ))
         .because("both are for this host")
         .hint("rprov profile list")),
-        ([], [other, ..]) => Err(unsupported(facts).because(format!(
-            "`{}` is for {}",
-            other.profile.name,
-            other.profile.matches.architectures.join(" and ")
-        ))),
-        ([], []) => Err(match nearest_profile(&facts.distribution, library) {
-            Some(near) => unsupported(facts)
-                .because(format!("no profile is for it; the nearest is `{}` ({})", near.name, near.title)),
-            None => unsupported(facts).because("no profile is for it, nor for anything near it"),
-        }),
+        ([], [other, ..]) => Err(other_processor(facts, &other.profile)),
+        ([], []) => Err(no_profile(facts, library)),
     }
-}
-
-fn unsupported(facts: &Facts) -> Error {
-    let Distribution { id, version_id, name, .. } = &facts.distribution;
-    let version = version_id.as_deref().unwrap_or("without a version");
-    Error::refused(format!("{name} (`{id}` {version}) on {} is not supported", facts.architecture)).hint(format!(
-        "`rprov profile list` shows what is; a profile of your own goes to `{SITE}`, see profiles/README.md"
-    ))
-}
-
-/// What works and is nearest: the release whose archive this one builds on, else the newest one of the same
-/// distribution that is not newer than this, else its oldest, else the newest of what it says that it is like.
-fn nearest_profile<'l>(host: &Distribution, library: &'l Library) -> Option<&'l Profile> {
-    let base = [&host.ubuntu_codename, &host.debian_codename].into_iter().flatten().next();
-    let suite = |profile: &Profile| match &profile.repository {
-        Repository::Apt(apt) => apt.suite.clone(),
-    };
-    if let Some(found) = base.and_then(|base| library.list().find(|l| suite(&l.profile) == *base)) {
-        return Some(&found.profile);
-    }
-    let of = |id: &str| {
-        let mut releases: Vec<&Profile> =
-            library.list().map(|l| &l.profile).filter(|p| p.matches.id == id).collect();
-        releases.sort_by_key(|profile| numbers(profile.matches.version.as_deref().unwrap_or_default()));
-        releases
-    };
-    let own = of(&host.id);
-    let version = numbers(host.version_id.as_deref().unwrap_or("9999"));
-    let not_newer = |p: &&&Profile| numbers(p.matches.version.as_deref().unwrap_or_default()) <= version;
-    own.iter()
-        .rfind(not_newer)
-        .or(own.first())
-        .copied()
-        .or_else(|| host.id_like.iter().find_map(|id| of(id).last().copied()))
-}
-
-/// `24.04` as numbers, for comparison.
-fn numbers(version: &str) -> Vec<u32> {
-    version.split('.').filter_map(|part| part.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -304,6 +327,7 @@ mod tests {
     fn every_supported_release_has_its_profile_on_both_architectures() {
         let library = Library::shipped().expect("is right");
         let releases = [
+            ("ubuntu", "20.04", "focal"),
             ("ubuntu", "22.04", "jammy"),
             ("ubuntu", "24.04", "noble"),
             ("ubuntu", "26.04", "resolute"),
@@ -338,7 +362,7 @@ mod tests {
     #[test]
     fn every_file_of_the_profiles_directory_is_shipped() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
-        for directory in ["", "family", "keys"] {
+        for directory in ["", "derivatives", "family", "keys"] {
             for entry in std::fs::read_dir(root.join(directory)).expect("is there") {
                 let path = entry.expect("is there").path();
                 if path.is_file() {
@@ -357,28 +381,6 @@ mod tests {
             let name = format!("{}.toml", listed.profile.name);
             let again = library.check(Path::new(&name), &text).expect("reads");
             assert_eq!(again, Profile { extends: None, ..listed.profile.clone() });
-        }
-    }
-
-    #[test]
-    fn a_host_without_a_profile_is_refused_with_the_nearest_that_works() {
-        let library = Library::shipped().expect("is right");
-        let cases = [
-            ("ID=ubuntu\nVERSION_ID=25.10", "amd64", "the nearest is `ubuntu-24.04`"),
-            ("ID=ubuntu\nVERSION_ID=18.04", "amd64", "the nearest is `ubuntu-22.04`"),
-            ("ID=debian\nVERSION_CODENAME=forky", "amd64", "the nearest is `debian-13`"),
-            ("ID=linuxmint\nVERSION_ID=22\nUBUNTU_CODENAME=noble", "amd64", "the nearest is `ubuntu-24.04`"),
-            ("ID=linuxmint\nVERSION_ID=6\nDEBIAN_CODENAME=bookworm", "amd64", "the nearest is `debian-12`"),
-            ("ID=kali\nID_LIKE=debian\nVERSION_ID=2026.1", "amd64", "the nearest is `debian-13`"),
-            ("ID=rocky\nID_LIKE=\"rhel centos\"\nVERSION_ID=9.4", "amd64", "nor for anything near it"),
-            ("", "amd64", "nor for anything near it"),
-            (NOBLE, "riscv64", "`ubuntu-24.04` is for amd64 and arm64"),
-        ];
-        for (os_release, architecture, reason) in cases {
-            let error = choose(&facts(os_release, architecture), &library).expect_err(reason);
-            assert_eq!(error.exit, Exit::Refused);
-            assert!(error.to_string().contains(reason), "{error}");
-            assert!(error.next().is_some_and(|hint| hint.contains("rprov profile list")), "{error}");
         }
     }
 
@@ -441,40 +443,40 @@ mod tests {
             ("version = \"24.04\"", "", "own.toml:5:1", "expected `version` or `codename`"),
             ("version = \"24.04\"", "version = 24.04", "own.toml:7:11", "expected a string"),
             ("[\"amd64\", \"arm64\"]", "[]", "own.toml:5:1", "at least one name in `architectures`"),
-            ("path = \"linux/ubuntu\"", "", "own.toml:10:1", "missing field `path`"),
+            ("path = \"linux/ubuntu\"", "", "own.toml:11:1", "missing field `path`"),
             ("[repository.apt]", "[repository.atp]", "own.toml", "missing field `path` in `repository.apt`"),
             (
                 "[repository.apt]",
                 "[repository.zypper]\n[repository.apt]",
-                "own.toml:10:13",
+                "own.toml:11:13",
                 "`zypper`, expected `apt`",
             ),
-            ("suite =", "channel = \"edge\"\nsuite =", "own.toml:12:11", "none of `channels`"),
-            ("suite =", "file = \"docker.sources\"\nsuite =", "own.toml:12:8", "expected an absolute path"),
-            ("suite =", "key.name = \"x.asc\"\nsuite =", "own.toml:12:12", "there is no key `x.asc`"),
-            ("suite =", "key.fingerprint = \"0EBFCD88\"\nsuite =", "own.toml:12:19", "a whole fingerprint"),
+            ("suite =", "channel = \"edge\"\nsuite =", "own.toml:13:11", "none of `channels`"),
+            ("suite =", "file = \"docker.sources\"\nsuite =", "own.toml:13:8", "expected an absolute path"),
+            ("suite =", "key.name = \"x.asc\"\nsuite =", "own.toml:13:12", "there is no key `x.asc`"),
+            ("suite =", "key.fingerprint = \"0EBFCD88\"\nsuite =", "own.toml:13:19", "a whole fingerprint"),
             (
                 "[repository.apt]",
                 "[packages.when]\nno-certs = []\n[repository.apt]",
-                "own.toml:11:1",
+                "own.toml:12:1",
                 "unknown variant",
             ),
             (
                 "[repository.apt]",
                 "[packages.with]\nx = [\"-y\"]\n[repository.apt]",
-                "own.toml:11:5",
+                "own.toml:12:5",
                 "found `-y`",
             ),
             (
                 "[repository.apt]",
                 "[daemon]\nsince = 2024-01-01\n[repository.apt]",
-                "own.toml:10:1",
+                "own.toml:11:1",
                 "JSON has no dates",
             ),
             (
                 "[repository.apt]",
                 "[units]\nengine = \"x\"\n[repository.apt]",
-                "own.toml:11:10",
+                "own.toml:12:10",
                 "none of `start`",
             ),
         ];

@@ -1,16 +1,19 @@
 //! What one distribution needs, as data: the form, the library of profiles, and what the administrator wants of it.
 
 mod config;
+mod derivative;
 mod document;
 mod form;
 mod library;
 mod order;
+mod refusal;
 mod settings;
 
 pub use config::{Config, DEFAULT as CONFIG, Gpu, Key, Source, SourceName, wait};
+pub use derivative::{Derivative, Release};
 pub use form::{
-    Apt, Condition, Conflicts, Fingerprint, Json, KeyPin, Matches, Packages, Profile, Repository, Traces,
-    Units,
+    Apt, BaseKey, Condition, Conflicts, Fingerprint, Json, KeyPin, Matches, Packages, Profile, Repository,
+    Traces, Units,
 };
 pub use library::{Library, Listed, Origin, SITE, choose};
 pub use order::{source, steps};
