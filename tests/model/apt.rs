@@ -108,7 +108,8 @@ impl Model {
             let text = String::from_utf8(bytes.unwrap_or_default()).unwrap();
             for entry in parse_sources(&file, &text).into_iter().filter(|entry| entry.enabled) {
                 let suite = format!("{}/dists/{}", entry.uri.trim_end_matches('/'), entry.suites[0]);
-                let packages = format!("{suite}/{}/binary-amd64/Packages", entry.components[0]);
+                let packages =
+                    format!("{suite}/{}/binary-{}/Packages", entry.components[0], self.release.architecture);
                 targets.push((list_name(&packages), packages));
                 if suite.starts_with(DOCKER) {
                     let in_release = format!("{suite}/InRelease");
@@ -241,6 +242,7 @@ impl Model {
     /// As `apt-get -s` tells it.
     fn told(&self, solution: &Solution, purge: bool) -> String {
         let state = self.state.borrow();
+        let architecture = self.release.architecture;
         let mut text = "NOTE: This is only a simulation!\n".to_owned();
         for name in &solution.removes {
             let Some(dpkg) = state.packages.get(name).filter(|p| p.installed || purge) else { continue };
@@ -250,7 +252,7 @@ impl Model {
             let now = state.packages.get(name).filter(|p| p.installed);
             let was = now.map(|p| format!("[{}] ", p.version)).unwrap_or_default();
             if now.is_none_or(|p| p.version != deb.version) {
-                text.push_str(&format!("Inst {name} {was}({} a source [amd64])\n", deb.version));
+                text.push_str(&format!("Inst {name} {was}({} a source [{architecture}])\n", deb.version));
             }
         }
         text
@@ -389,7 +391,8 @@ impl Model {
         } else {
             marked.remove(name);
         }
-        let stanza = |name| format!("Package: {name}\nArchitecture: amd64\nAuto-Installed: 1\n\n");
+        let architecture = self.release.architecture;
+        let stanza = |name| format!("Package: {name}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n");
         self.put(EXTENDED_STATES, marked.into_iter().map(stanza).collect::<String>());
     }
 }

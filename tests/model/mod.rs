@@ -2,10 +2,12 @@
 //! taught it refuses with a panic, so that no test passes by an accident.
 
 mod apt;
+mod releases;
 mod runs;
 mod systemd;
 
 pub use apt::Dpkg;
+pub use releases::{RELEASES, Release};
 pub use runs::Runs;
 
 use rprov::error::{Error, Result};
@@ -84,25 +86,6 @@ pub enum Cut {
     Before,
     After,
 }
-
-/// One of the distributions that the fixtures know.
-#[derive(Clone, Copy, Debug)]
-pub struct Release {
-    pub name: &'static str,
-    pub distribution: &'static str,
-    pub suite: &'static str,
-    /// apt ships the directory for keys since 2.4.
-    has_keyrings: bool,
-}
-
-pub const RELEASES: [Release; 6] = [
-    Release { name: "debian-11", distribution: "debian", suite: "bullseye", has_keyrings: false },
-    Release { name: "debian-12", distribution: "debian", suite: "bookworm", has_keyrings: true },
-    Release { name: "debian-13", distribution: "debian", suite: "trixie", has_keyrings: true },
-    Release { name: "ubuntu-22.04", distribution: "ubuntu", suite: "jammy", has_keyrings: true },
-    Release { name: "ubuntu-24.04", distribution: "ubuntu", suite: "noble", has_keyrings: true },
-    Release { name: "ubuntu-26.04", distribution: "ubuntu", suite: "resolute", has_keyrings: true },
-];
 
 /// A file below `tests/`.
 pub fn fixture(path: impl AsRef<Path>) -> Vec<u8> {
