@@ -16,6 +16,10 @@ pub enum Identity {
     Debian11,
     Debian12,
     Debian13,
+    /// Based on Ubuntu 24.04 and 22.04, and on Debian 12: suites and packages are theirs.
+    Mint22,
+    Mint213,
+    Lmde6,
     /// A distribution that nobody supports.
     Void,
 }
@@ -25,9 +29,12 @@ pub enum Identity {
 enum Style {
     OneLine,
     Deb822,
+    /// One line each, in a file of its own beside an empty sources.list.
+    Mint,
 }
 
 impl Identity {
+    /// All that have an archive of their own.
     pub const ALL: [Identity; 7] = [
         Identity::Ubuntu2204,
         Identity::Ubuntu2404,
@@ -48,6 +55,13 @@ impl Identity {
         Identity::Debian13,
     ];
 
+    /// All that have the archive of what they are based on.
+    pub const DERIVATIVES: [Identity; 3] = [Identity::Mint22, Identity::Mint213, Identity::Lmde6];
+
+    pub fn every() -> impl Iterator<Item = Identity> {
+        Identity::ALL.into_iter().chain(Identity::DERIVATIVES)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Identity::Ubuntu2204 => "ubuntu-22.04",
@@ -56,29 +70,34 @@ impl Identity {
             Identity::Debian11 => "debian-11",
             Identity::Debian12 => "debian-12",
             Identity::Debian13 => "debian-13",
+            Identity::Mint22 => "mint-22",
+            Identity::Mint213 => "mint-21.3",
+            Identity::Lmde6 => "lmde-6",
             Identity::Void => "void",
         }
     }
 
     pub fn by_name(name: &str) -> Option<Identity> {
-        Identity::ALL.into_iter().find(|identity| identity.name() == name)
+        Identity::every().find(|identity| identity.name() == name)
     }
 
     pub fn base(self) -> Base {
         match self {
             Identity::Ubuntu2204 | Identity::Debian11 | Identity::Debian12 | Identity::Void => Base::Bookworm,
+            Identity::Mint213 | Identity::Lmde6 => Base::Bookworm,
             Identity::Ubuntu2404 | Identity::Ubuntu2604 | Identity::Debian13 => Base::Trixie,
+            Identity::Mint22 => Base::Trixie,
         }
     }
 
     /// The codename, as the suites have it.
     pub fn suite(self) -> &'static str {
         match self {
-            Identity::Ubuntu2204 => "jammy",
-            Identity::Ubuntu2404 => "noble",
+            Identity::Ubuntu2204 | Identity::Mint213 => "jammy",
+            Identity::Ubuntu2404 | Identity::Mint22 => "noble",
             Identity::Ubuntu2604 => "resolute",
             Identity::Debian11 => "bullseye",
-            Identity::Debian12 => "bookworm",
+            Identity::Debian12 | Identity::Lmde6 => "bookworm",
             Identity::Debian13 => "trixie",
             Identity::Void => "nothing",
         }
@@ -88,6 +107,7 @@ impl Identity {
     pub fn family(self) -> &'static str {
         match self {
             Identity::Ubuntu2204 | Identity::Ubuntu2404 | Identity::Ubuntu2604 => "ubuntu",
+            Identity::Mint22 | Identity::Mint213 => "ubuntu",
             _ => "debian",
         }
     }
@@ -100,6 +120,9 @@ impl Identity {
             Identity::Debian11 => "11",
             Identity::Debian12 => "12",
             Identity::Debian13 => "13",
+            Identity::Mint22 => "22",
+            Identity::Mint213 => "21.3",
+            Identity::Lmde6 => "6",
             Identity::Void => "1",
         }
     }
@@ -107,6 +130,7 @@ impl Identity {
     fn style(self) -> Style {
         match self {
             Identity::Ubuntu2204 | Identity::Debian11 | Identity::Void => Style::OneLine,
+            Identity::Mint22 | Identity::Mint213 | Identity::Lmde6 => Style::Mint,
             _ => Style::Deb822,
         }
     }
@@ -123,6 +147,9 @@ impl Identity {
             Identity::Debian11 => debian("11", "bullseye", ""),
             Identity::Debian12 => debian("12", "bookworm", ""),
             Identity::Debian13 => debian("13", "trixie", "DEBIAN_VERSION_FULL=13.1\n"),
+            Identity::Mint22 => mint("22", "Wilma", "noble"),
+            Identity::Mint213 => mint("21.3", "Virginia", "jammy"),
+            Identity::Lmde6 => lmde("6", "faye", "bookworm"),
             Identity::Void => "NAME=\"Nowhere\"\nID=nowhere\nVERSION_ID=1\nPRETTY_NAME=\"Nowhere Linux 1\"\n\
                                HOME_URL=\"https://nowhere.invalid/\"\n"
                 .to_string(),
@@ -131,11 +158,11 @@ impl Identity {
 
     fn debian_version(self) -> &'static str {
         match self {
-            Identity::Ubuntu2204 => "bookworm/sid",
-            Identity::Ubuntu2404 => "trixie/sid",
+            Identity::Ubuntu2204 | Identity::Mint213 => "bookworm/sid",
+            Identity::Ubuntu2404 | Identity::Mint22 => "trixie/sid",
             Identity::Ubuntu2604 => "forky/sid",
             Identity::Debian11 => "11.11",
-            Identity::Debian12 => "12.12",
+            Identity::Debian12 | Identity::Lmde6 => "12.12",
             Identity::Debian13 => "13.1",
             Identity::Void => "",
         }
@@ -149,7 +176,9 @@ impl Identity {
         } else {
             sh::write(&root.join("etc/debian_version"), format!("{}\n", self.debian_version()))?;
         }
-        if self.family() == "ubuntu" {
+        if let Some(codename) = self.mint() {
+            self.lay_mint(root, codename)?;
+        } else if self.family() == "ubuntu" {
             let pretty = self.os_release();
             let pretty =
                 pretty.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or_default();
@@ -165,6 +194,41 @@ impl Identity {
         self.lay_sources(root, &sh::read(&keys.public(Key::Archive))?)
     }
 
+    /// The codename of a Mint, which no suite is called after.
+    fn mint(self) -> Option<&'static str> {
+        match self {
+            Identity::Mint22 => Some("wilma"),
+            Identity::Mint213 => Some("virginia"),
+            Identity::Lmde6 => Some("faye"),
+            _ => None,
+        }
+    }
+
+    /// What a Mint says of itself beside os-release, and what it prefers of its sources.
+    fn lay_mint(self, root: &Path, codename: &str) -> Result<()> {
+        let version = self.version();
+        let title = codename[..1].to_uppercase() + &codename[1..];
+        let (description, grub) = match self {
+            Identity::Lmde6 => (format!("LMDE {version} ({codename})"), format!("LMDE {version} Cinnamon")),
+            _ => (format!("Linux Mint {version} {title}"), format!("Linux Mint {version} Cinnamon")),
+        };
+        let lsb = format!(
+            "DISTRIB_ID=LinuxMint\nDISTRIB_RELEASE={version}\nDISTRIB_CODENAME={codename}\n\
+             DISTRIB_DESCRIPTION=\"{description}\"\n"
+        );
+        let info = format!(
+            "RELEASE={version}\nCODENAME={codename}\nEDITION=\"Cinnamon\"\nDESCRIPTION=\"{description}\"\n\
+             DESKTOP=Gnome\nTOOLKIT=GTK\nNEW_FEATURES_URL=https://www.linuxmint.com/rel_{codename}_whatsnew.php\n\
+             RELEASE_NOTES_URL=https://www.linuxmint.com/rel_{codename}.php\n\
+             USER_GUIDE_URL=https://www.linuxmint.com/documentation.php\nGRUB_TITLE={grub}\n"
+        );
+        let preferences = "Package: *\nPin: release o=linuxmint,c=upstream\nPin-Priority: 700\n\n\
+                           Package: *\nPin: release o=Ubuntu\nPin-Priority: 500\n";
+        sh::write(&root.join("etc/lsb-release"), lsb)?;
+        sh::write(&root.join("etc/linuxmint/info"), info)?;
+        sh::write(&root.join("etc/apt/preferences.d/official-package-repositories.pref"), preferences)
+    }
+
     fn lay_sources(self, root: &Path, key: &str) -> Result<()> {
         let _ = fs::remove_file(root.join("etc/apt/sources.list"));
         let suite = self.suite();
@@ -177,10 +241,15 @@ impl Identity {
             .chain(pockets(self).iter().map(|p| format!("{suite}{p}")))
             .collect();
         match self.style() {
-            Style::OneLine => {
+            // Of a Mint's sources the one with its own packages is left out: the lab's archive has none of them.
+            Style::OneLine | Style::Mint => {
                 sh::write(&root.join(format!("etc/apt/trusted.gpg.d/{keyring}")), key)?;
                 let lines: String = all.iter().map(|s| format!("deb {uri} {s} {components}\n")).collect();
-                sh::write(&root.join("etc/apt/sources.list"), lines)
+                let file = match self.style() {
+                    Style::Mint => "etc/apt/sources.list.d/official-package-repositories.list",
+                    _ => "etc/apt/sources.list",
+                };
+                sh::write(&root.join(file), lines)
             }
             Style::Deb822 => {
                 sh::write(&root.join(format!("usr/share/keyrings/{keyring}")), key)?;
@@ -230,3 +299,24 @@ fn debian(version: &str, codename: &str, more: &str) -> String {
          BUG_REPORT_URL=\"https://bugs.debian.org/\"\n"
     )
 }
+
+fn mint(version: &str, name: &str, ubuntu: &str) -> String {
+    format!(
+        "NAME=\"Linux Mint\"\nVERSION=\"{version} ({name})\"\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n\
+         PRETTY_NAME=\"Linux Mint {version}\"\nVERSION_ID=\"{version}\"\n{MINT_URLS}VERSION_CODENAME={}\n\
+         UBUNTU_CODENAME={ubuntu}\n",
+        name.to_lowercase()
+    )
+}
+
+fn lmde(version: &str, codename: &str, debian: &str) -> String {
+    format!(
+        "PRETTY_NAME=\"LMDE {version} ({codename})\"\nNAME=\"LMDE\"\nVERSION_ID=\"{version}\"\n\
+         VERSION=\"{version} ({codename})\"\nVERSION_CODENAME={codename}\nID=linuxmint\n{MINT_URLS}ID_LIKE=debian\n\
+         DEBIAN_CODENAME={debian}\n"
+    )
+}
+
+const MINT_URLS: &str = "HOME_URL=\"https://www.linuxmint.com/\"\nSUPPORT_URL=\"https://forums.linuxmint.com/\"\n\
+                         BUG_REPORT_URL=\"http://linuxmint-troubleshooting-guide.readthedocs.io/en/latest/\"\n\
+                         PRIVACY_POLICY_URL=\"https://www.linuxmint.com/\"\n";

@@ -6,6 +6,7 @@ mod adoption;
 pub mod by_hand;
 mod common;
 mod daemon_json;
+mod derivatives;
 mod interruption;
 mod json_stream;
 mod main_job;
@@ -19,6 +20,7 @@ mod waiting;
 pub const ALL: &[&[Scenario]] = &[
     by_hand::ALL,
     main_job::ALL,
+    derivatives::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,
