@@ -180,7 +180,7 @@ mod tests {
             ("id = \"kali\"", ":1:6", "another file is for `kali` already"),
         ];
         for (text, place, reason) in cases {
-            let path = format!("{SITE}/derivatives/mx.toml");
+            let path = format!("{SITE}/derivatives/a.toml");
             let error = Library::load(&FakeHost::new().file(&path, text)).expect_err(reason);
             assert_eq!(error.exit, Exit::Usage);
             assert_eq!(error.what(), format!("cannot use `{path}{place}`"), "{error}");

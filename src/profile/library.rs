@@ -246,10 +246,14 @@ impl Shelf {
             let profile = library.compile(&name, &document).map_err(|error| checkable(error, &document))?;
             library.profiles.insert(name, Listed { profile, origin });
         }
-        for document in self.derivatives.into_values() {
+        // Shipped ones first: of two files for one distribution, the site's is the mistake.
+        let (site, shipped): (Vec<_>, Vec<_>) =
+            self.derivatives.into_values().partition(|document| document.file.starts_with(SITE));
+        for document in shipped.into_iter().chain(site) {
             let read = library.compile_derivative(&document).map_err(|error| checkable(error, &document))?;
             if library.derivatives.contains_key(&read.id) {
-                let reason = format!("another file is for `{}` already", read.id);
+                let reason =
+                    format!("another file is for `{}` already; under its name this one replaces it", read.id);
                 return Err(document.wrong_at(&["id"], reason));
             }
             library.derivatives.insert(read.id.clone(), read);
