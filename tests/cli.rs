@@ -207,6 +207,20 @@ fn a_profile_is_checked_and_a_mistake_has_its_place() {
 }
 
 #[test]
+fn a_derivatives_file_is_checked_as_what_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("derivatives/mine.toml");
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    for (base, code, said) in [("debian-13", 0, "is right: mine"), ("debian-31", 2, "no profile `debian-31`")]
+    {
+        std::fs::write(&path, format!("id = \"mine\"\nbase = \"{base}\"\n")).unwrap();
+        let output = run(&["profile", "check", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert!([stdout(&output), stderr(&output)].concat().contains(said), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn who_is_not_root_is_refused_before_anything_is_done() {
     for arguments in [
         &["install", "--yes"][..],

@@ -48,7 +48,7 @@ fn refused(facts: &Facts, near: Option<&Profile>) -> Error {
     let Distribution { id, version_id, name, .. } = &facts.distribution;
     let version = version_id.as_deref().unwrap_or("without a version");
     let list = format!(
-        "`rprov profile list` shows what is; a profile of your own goes to `{SITE}`, see profiles/README.md"
+        "`rprov profile list` shows what is supported; a profile of your own goes to `{SITE}`, see profiles/README.md"
     );
     let own = near.and_then(|profile| profile.packages.distribution.as_ref().map(|name| (profile, name)));
     let hint = match own {
