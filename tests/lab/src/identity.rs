@@ -106,7 +106,9 @@ impl Identity {
 
     pub fn base(self) -> Base {
         match self {
-            Identity::Ubuntu2404 | Identity::Ubuntu2604 | Identity::Debian13 | Identity::Mint22 => Base::Trixie,
+            Identity::Ubuntu2404 | Identity::Ubuntu2604 | Identity::Debian13 | Identity::Mint22 => {
+                Base::Trixie
+            }
             Identity::Rhel10 | Identity::CentosStream10 | Identity::Fedora44 => Base::Trixie,
             _ => Base::Bookworm,
         }
