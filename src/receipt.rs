@@ -1,6 +1,7 @@
 //! The changes made, as append-only JSON lines: written and synced before the host is touched.
 
 use crate::error::{Error, OrFail, Result};
+use crate::host::Touch;
 use crate::resources::AnyChange;
 use crate::resources::consequence::Consequence;
 use rustix::fs::{Mode, OFlags};
@@ -252,6 +253,17 @@ pub fn joined(receipts: &[Past]) -> Vec<(String, AnyChange)> {
         }
     }
     joined
+}
+
+/// Removes what runs that were killed left beside the files that they were writing.
+pub fn sweep(receipts: &[Past], host: &dyn Touch) -> Result<()> {
+    for entry in receipts.iter().filter(|past| !past.finished()).flat_map(|past| &past.entries) {
+        let Entry::Will { change, .. } = entry else { continue };
+        for path in change.writes() {
+            host.sweep(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// What goes after a complete uninstall: our state, and the packages of a transaction that did not come to its end.

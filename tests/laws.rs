@@ -790,3 +790,20 @@ fn lists_that_are_absent_or_a_day_old_are_all_refreshed_once_and_young_ones_are_
         assert!(updates.iter().all(|c| c.contains("Dir::Etc::sourcelist")), "{case}: {commands:#?}");
     }
 }
+
+#[test]
+fn what_a_killed_write_has_left_beside_its_file_goes_with_the_next_run() {
+    const LEFT: &str = "/etc/docker/.daemon.json.rprov-a1b2c3";
+    let host = Model::fresh(NOBLE);
+    let runs = Runs::on(&host);
+    runs.install().unwrap();
+    host.put(LEFT, "{");
+    host.put("/etc/docker/.daemon.json.swp", "an editor's");
+    let mut receipts = runs.receipts();
+    rprov::receipt::sweep(&receipts, &host).unwrap();
+    assert!(host.exists(Path::new(LEFT)).unwrap(), "a run that came to its end has left nothing");
+    receipts[0].entries.pop();
+    rprov::receipt::sweep(&receipts, &host).unwrap();
+    assert!(!host.exists(Path::new(LEFT)).unwrap());
+    assert!(host.exists(Path::new("/etc/docker/.daemon.json.swp")).unwrap(), "that is somebody else's");
+}

@@ -35,6 +35,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     host.hear_signals()?;
     let _lock = lock(&host)?;
     let earlier = receipt::all(Path::new("/"))?;
+    receipt::sweep(&earlier, &host)?;
     let owed = receipt::owed(&earlier);
     let plan = patiently(&steps, &host)?;
     if plan.is_empty() && owed.is_empty() {

@@ -10,7 +10,8 @@ pub fn status(run: &mut Run) -> Result<Exit> {
     let host = run.host(None);
     let receipts: Vec<Past> = receipt::all(Path::new("/"))?;
     let changes = receipt::joined(&receipts);
-    if changes.is_empty() {
+    let unfinished = receipts.last().filter(|past| !past.finished());
+    if changes.is_empty() && unfinished.is_none() {
         run.tell(&Event::Note { text: "rprov has changed nothing on this machine".into() });
         return Ok(Exit::Done);
     }
@@ -36,7 +37,7 @@ pub fn status(run: &mut Run) -> Result<Exit> {
             why: None,
         });
     }
-    if let Some(unfinished) = receipts.last().filter(|past| !past.finished()) {
+    if let Some(unfinished) = unfinished {
         drifted += 1;
         let text = format!("the last {} did not come to its end; run it again", unfinished.verb);
         run.tell(&Event::Note { text });

@@ -2,10 +2,11 @@
 
 use super::arguments::Changing;
 use super::run::{Run, lock};
+use crate::clock::now_us;
 use crate::error::{Exit, Result};
 use crate::event::Event;
 use crate::host::Touch;
-use crate::receipt::{self, Past};
+use crate::receipt::{self, Entry, Past};
 use crate::resources::{AnyWayBack, How, apt};
 use crate::{facts, undo};
 use std::path::Path;
@@ -18,20 +19,22 @@ pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) ->
     super::may_change(&facts::gather(&host)?)?;
     host.hear_signals()?;
     let _lock = lock(&host)?;
-    let receipts: Vec<Past> = receipt::all(Path::new("/"))?
-        .into_iter()
-        .filter(|past| VERBS.contains(&past.verb.as_str()))
-        .collect();
+    let all = receipt::all(Path::new("/"))?;
+    let receipts: Vec<Past> =
+        all.iter().filter(|past| VERBS.contains(&past.verb.as_str())).cloned().collect();
     let ways = undo::simulate(&receipts, &host, how)?;
     if ways.is_empty() {
         run.tell(&Event::Note { text: "there is no receipt of an install: nothing to take back".into() });
-        receipt::forget(Path::new("/"))?;
-        return Ok(Exit::Done);
     }
     if dry_run {
         for way in &ways {
             run.tell(&way.event(false));
         }
+        return Ok(Exit::Done);
+    }
+    receipt::sweep(&all, &host)?;
+    if ways.is_empty() {
+        receipt::forget(Path::new("/"))?;
         return Ok(Exit::Done);
     }
     let restores = ways.iter().filter(|way| matches!(way.back, AnyWayBack::Restore { .. })).count();
@@ -44,7 +47,10 @@ pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) ->
         }
     }
     let mut receipt = run.begin_receipt(None)?;
-    let undone = undo::undo(&receipts, &mut receipt, &host, how)?;
+    let undone = undo::undo(&receipts, &mut receipt, &host, how);
+    let exit = undone.as_ref().map_or_else(|error| error.exit, |_| Exit::Done);
+    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us() })?;
+    let undone = undone?;
     run.changes = undone.restored;
     finish(run, undone, &host)
 }

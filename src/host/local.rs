@@ -4,6 +4,7 @@ mod apt_state;
 mod ask;
 mod progress;
 
+pub use self::apt_state::sweep;
 use self::progress::Progress;
 use super::fetch::{self, Fetcher};
 use super::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};
@@ -221,9 +222,8 @@ impl Touch for LocalHost {
         let place = self.at(&path);
         let cannot = || format!("cannot write `{}`", path.display());
         let directory = place.parent().unwrap_or(Path::new("/"));
-        let name = place.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut file =
-            tempfile::Builder::new().prefix(&format!(".{name}.")).tempfile_in(directory).or_fail(cannot)?;
+        let prefix = super::temporary(&place).unwrap_or_default();
+        let mut file = tempfile::Builder::new().prefix(&prefix).tempfile_in(directory).or_fail(cannot)?;
         file.write_all(bytes).or_fail(cannot)?;
         std::os::unix::fs::fchown(file.as_file(), Some(owner.uid), Some(owner.gid)).or_fail(cannot)?;
         file.as_file().set_permissions(fs::Permissions::from_mode(owner.mode)).or_fail(cannot)?;

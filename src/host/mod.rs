@@ -201,10 +201,23 @@ impl Owner {
     pub const ROOT_0755: Owner = Owner { uid: 0, gid: 0, mode: 0o755 };
 }
 
+/// How the temporaries begin that are written beside a path.
+fn temporary(path: &Path) -> Option<String> {
+    path.file_name().map(|name| format!(".{}.rprov-", name.to_string_lossy()))
+}
+
 /// Changes the host. Carries the deadline for waiting and the sink for events.
 pub trait Touch: Look {
     /// Writes a file whole: a temporary beside it, synced, renamed.
     fn write(&self, path: &Path, bytes: &[u8], owner: Owner) -> Result<()>;
+    /// Removes the temporaries that a write to this path has left beside it, if it was killed.
+    fn sweep(&self, path: &Path) -> Result<()> {
+        let (Some(directory), Some(prefix)) = (path.parent(), temporary(path)) else { return Ok(()) };
+        for name in self.list(directory)?.into_iter().filter(|name| name.starts_with(&prefix)) {
+            self.remove(&directory.join(name))?;
+        }
+        Ok(())
+    }
     /// Makes one directory; its parent is there.
     fn make_directory(&self, path: &Path, owner: Owner) -> Result<()>;
     /// Removes a file, a link or an empty directory; absent is fine.

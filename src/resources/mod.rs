@@ -18,7 +18,7 @@ use crate::host::{Look, Touch};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Something with a state that can be read and put back. Four laws hold for every kind (`tests/laws.rs`): set then
 /// get meets; what is met wants nothing; setting what is there moves nothing; the way back leads back.
@@ -255,6 +255,16 @@ kinds! {
 }
 
 impl AnyChange {
+    /// The files that the change writes.
+    pub fn writes(&self) -> Vec<&Path> {
+        match self {
+            AnyChange::File(c) => vec![&c.resource.path],
+            AnyChange::JsonKeys(c) => vec![&c.resource.path],
+            AnyChange::Repository(c) => c.after.files.keys().map(PathBuf::as_path).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The paths that are gone after this change.
     pub fn leaves_absent(&self) -> Vec<PathBuf> {
         match self {
