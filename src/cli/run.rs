@@ -179,7 +179,7 @@ pub fn lock(host: &dyn Touch) -> Result<Lock> {
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(told.as_bytes()))
         .or_fail(cannot)?;
-    crate::host::local::sweep()?;
+    crate::host::sweep()?;
     Ok(Lock { _file: file })
 }
 

@@ -4,7 +4,6 @@ mod apt_state;
 mod ask;
 mod progress;
 
-pub use self::apt_state::sweep;
 use self::progress::Progress;
 use super::fetch::{self, Fetcher};
 use super::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};

@@ -4,8 +4,10 @@
 pub mod fake;
 pub mod fetch;
 pub mod local;
+mod private;
 mod trusted;
 
+pub use private::{private_directory, sweep};
 pub use trusted::trusted;
 
 use crate::error::{Error, Result};

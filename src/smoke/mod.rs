@@ -35,10 +35,7 @@ pub fn inside(nonce: &str) -> Result<String> {
 /// # Errors
 /// Whatever failed, with the engine's own words; container and image are removed all the same.
 pub fn smoke(host: &dyn Touch) -> Result<()> {
-    let work = tempfile::Builder::new()
-        .prefix("rprov-smoke-")
-        .tempdir()
-        .or_fail(|| "cannot make a directory".into())?;
+    let work = crate::host::private_directory("smoke").or_fail(|| "cannot make a directory".into())?;
     let engine = Engine { host, config: work.path().join("config").display().to_string() };
     engine.versions()?;
     engine.facts()?;

@@ -2,9 +2,9 @@
 
 use super::{LocalHost, captured};
 use crate::error::{OrFail, Result};
-use crate::host::{APT_LISTS, AptState, Command, Output};
+use crate::host::{APT_LISTS, AptState, Command, Output, private_directory};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct PrivateApt {
 /// state of their own. `Err` in the inner result is what a refresh that failed has said.
 pub fn make(state: &AptState, host: &LocalHost) -> Result<std::result::Result<PrivateApt, Output>> {
     let cannot = || "cannot make a private state for apt".to_owned();
-    let directory = directory("apt").or_fail(cannot)?;
+    let directory = private_directory("apt").or_fail(cannot)?;
     let at = |name: &str| directory.path().join(name);
     // apt fetches as its own user.
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).or_fail(cannot)?;
@@ -69,30 +69,6 @@ pub fn make(state: &AptState, host: &LocalHost) -> Result<std::result::Result<Pr
     Ok(Ok(private))
 }
 
-/// A directory that says whose it is, so that what a killed run left is known.
-fn directory(what: &str) -> std::io::Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix(&format!("rprov-{}-{what}-", std::process::id())).tempdir()
-}
-
-/// Removes the states that killed runs of this user have left.
-pub fn sweep() -> Result<()> {
-    let temporary = std::env::temp_dir();
-    let cannot = || format!("cannot tidy `{}`", temporary.display());
-    for entry in fs::read_dir(&temporary).or_fail(cannot)?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let process =
-            name.strip_prefix("rprov-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        let Some(process) = process else { continue };
-        let ours = entry
-            .metadata()
-            .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw());
-        if ours && !Path::new(&format!("/proc/{process}")).exists() {
-            fs::remove_dir_all(entry.path()).or_fail(cannot)?;
-        }
-    }
-    Ok(())
-}
-
 fn options(directory: &Path, host: &LocalHost) -> Vec<String> {
     let directory = directory.display();
     let mut options = vec![
@@ -125,7 +101,7 @@ impl PrivateApt {
             return Ok(Some(refreshed));
         }
         let cannot = || "cannot keep apt's lists".to_owned();
-        let kept = directory("lists").or_fail(cannot)?;
+        let kept = private_directory("lists").or_fail(cannot)?;
         fs::set_permissions(kept.path(), fs::Permissions::from_mode(0o755)).or_fail(cannot)?;
         copy_all(&self.directory.path().join("lists"), kept.path())?;
         *host.refreshed.borrow_mut() = Some(kept);

@@ -2,7 +2,7 @@
 
 use super::{LocalHost, apt_state, captured};
 use crate::error::{OrFail, Result};
-use crate::host::{AptQuestion, Command, Output, Question};
+use crate::host::{AptQuestion, Command, Output, Question, private_directory};
 use std::fs;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ fn ask_apt(question: &AptQuestion, host: &LocalHost) -> Result<Output> {
 /// dockerd reads a copy of the file that would be written, with the flags of its unit.
 fn ask_dockerd(config: &[u8], flags: &[String]) -> Result<Output> {
     let cannot = || "cannot write a copy of daemon.json for `dockerd --validate`".to_owned();
-    let directory = tempfile::Builder::new().prefix("rprov-validate-").tempdir().or_fail(cannot)?;
+    let directory = private_directory("validate").or_fail(cannot)?;
     let path = directory.path().join("daemon.json");
     fs::write(&path, config).or_fail(cannot)?;
     let mut argv: Vec<String> = ["dockerd", "--validate", "--config-file"].map(str::to_owned).to_vec();
