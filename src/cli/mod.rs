@@ -70,12 +70,17 @@ fn show_facts(run: &mut Run) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The arguments of this run, passwords masked.
+fn typed() -> Vec<String> {
+    std::env::args().skip(1).map(|argument| crate::host::fetch::mask(&argument)).collect()
+}
+
 /// Every command that changes something is root's, on a host that systemd runs.
 fn may_change(facts: &facts::Facts) -> Result<()> {
     if !facts.root {
         return Err(Error::refused("cannot change this host")
             .because("rprov does not run as root")
-            .hint("sudo rprov …"));
+            .hint(format!("sudo rprov {}", typed().join(" "))));
     }
     if facts.init != facts::Init::Systemd {
         return Err(Error::refused("cannot change this host")

@@ -14,9 +14,11 @@ pub fn profile(run: &mut Run, command: &ProfileCommand) -> Result<Exit> {
         ProfileCommand::Show { name } => show(run, name, &Library::load(&host)?)?,
         ProfileCommand::Check { file } => {
             let path = std::path::absolute(file).or_fail(|| format!("cannot find `{}`", file.display()))?;
-            let text = host.read_text(&path)?.ok_or_else(|| {
-                Error::usage(format!("cannot read `{}`", file.display())).because("there is no such file")
-            })?;
+            let cannot = |why| Error::usage(format!("cannot read `{}`", file.display())).because(why);
+            if path.is_dir() {
+                return Err(cannot("it is a directory"));
+            }
+            let text = host.read_text(&path)?.ok_or_else(|| cannot("there is no such file"))?;
             let library = Library::load(&host)?;
             let derivative = path.parent().is_some_and(|above| above.ends_with("derivatives"));
             let right = if derivative {

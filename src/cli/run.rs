@@ -125,7 +125,7 @@ impl Run {
             verb: self.verb.into(),
             at_us: now_us(),
             profile: profile.map(str::to_owned),
-            arguments: std::env::args().skip(1).map(|a| crate::host::fetch::mask(&a)).collect(),
+            arguments: super::typed(),
         };
         let receipt = Receipt::begin(Path::new("/"), self.verb, header)?;
         self.receipt = Some(receipt.path.clone());

@@ -8,7 +8,9 @@ use crate::error::{Error, Result};
 use openpgp::cert::amalgamation::key::ValidErasedKeyAmalgamation;
 use openpgp::cert::prelude::*;
 use openpgp::packet::key::PublicParts;
-use openpgp::parse::stream::{MessageLayer, MessageStructure, VerificationHelper, VerifierBuilder};
+use openpgp::parse::stream::{
+    MessageLayer, MessageStructure, VerificationError, VerificationHelper, VerifierBuilder,
+};
 use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::policy::{HashAlgoSecurity, StandardPolicy};
 use openpgp::types::{HashAlgorithm, RevocationStatus};
@@ -107,7 +109,7 @@ impl VerificationHelper for Judge<'_> {
             for result in results {
                 // The verifier has judged the key at the time of signing; we judge it at `when` too.
                 let judged = result
-                    .map_err(|e| format!("{e:#}"))
+                    .map_err(|error| why_not(&error))
                     .and_then(|good| self.still_good(&good.ka).map(|()| good.sig.signature_creation_time()));
                 match judged {
                     Ok(at) => self.at = self.at.max(at),
@@ -117,6 +119,17 @@ impl VerificationHelper for Judge<'_> {
         }
         // The verdict is the caller's: without a time in `at`, nothing of the text counts.
         Ok(())
+    }
+}
+
+/// Why a signature does not count, in words for whoever runs the mirror.
+fn why_not(error: &VerificationError) -> String {
+    match error {
+        VerificationError::MissingKey { sig } => {
+            let keys: Vec<String> = sig.get_issuers().iter().map(|key| format!("{key:X}")).collect();
+            format!("it was made by another key: {}", keys.join(", "))
+        }
+        other => format!("{other:#}"),
     }
 }
 

@@ -100,7 +100,9 @@ impl Terminal {
     /// Said once a reason, not once a second.
     fn waiting(&self, reason: &str, left_s: u64) {
         if self.waiting.replace(reason.to_owned()) != reason {
-            self.say(&format!("      waiting for {reason} (at most {left_s} s)"));
+            // What waits less than a second is over when it is read.
+            let most = if left_s > 0 { format!(" (at most {left_s} s)") } else { String::new() };
+            self.say(&format!("      waiting for {reason}{most}"));
         }
     }
 
