@@ -66,6 +66,11 @@ impl Plan {
         restarts || replaced
     }
 
+    /// The packages that go to an older version.
+    pub fn downgrades(&self) -> Vec<String> {
+        self.steps.iter().flat_map(|planned| &planned.changes).flat_map(AnyChange::downgrades).collect()
+    }
+
     /// For people and for `--json`: only the steps that change something.
     pub fn shown(&self) -> Vec<PlannedStep> {
         let changing = self.steps.iter().filter(|planned| !planned.changes.is_empty());

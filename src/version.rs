@@ -15,13 +15,25 @@ pub fn compare(a: &str, b: &str) -> Ordering {
 ///
 /// Docker's older packages carry a build number, `5:20.10.24~3-0~ubuntu-jammy`: it is no part of `20.10.24`.
 pub fn upstream(version: &str) -> &str {
-    let rest = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let rest = without_epoch(version);
     // At the first hyphen, not the last: Docker's revisions hold hyphens, its upstream versions do not.
     let rest = rest.split_once('-').map_or(rest, |(upstream, _)| upstream);
     match rest.rsplit_once('~') {
         Some((head, build)) if build.bytes().all(|b| b.is_ascii_digit()) => head,
         _ => rest,
     }
+}
+
+/// Whether a package's version is the one asked for, or within it: asked for whole, as `5:28.5.1-1~ubuntu.24.04~noble`
+/// with or without the epoch, or by upstream's version or the front of it.
+///
+/// Epochs do not count: of one release docker-ce may have another than docker-ce-cli (on rpm 3 and 1).
+pub fn is_within(version: &str, asked: &str) -> bool {
+    without_epoch(version) == without_epoch(asked) || has_prefix(upstream(version), asked)
+}
+
+fn without_epoch(version: &str) -> &str {
+    version.split_once(':').map_or(version, |(_, rest)| rest)
 }
 
 /// Whether an upstream version is the one asked for, or within it: `28.5.1` is within `28`, `28.5` and `28.5.1`.
@@ -82,6 +94,18 @@ fn numbers(a: &str, b: &str) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_may_be_asked_for_whole_or_by_its_front() {
+        let found = "5:28.5.1-1~ubuntu.24.04~noble";
+        for asked in [found, "28.5.1-1~ubuntu.24.04~noble", "28.5.1", "28.5", "28"] {
+            assert!(is_within(found, asked), "{asked}");
+        }
+        for asked in ["5:28.5.1-2~ubuntu.24.04~noble", "5:28.5.1", "28.5.10", "2", "29"] {
+            assert!(!is_within(found, asked), "{asked}");
+        }
+        assert!(is_within("1:29.7.2-1.el9", "3:29.7.2-1.el9"), "the client has another epoch on rpm");
+    }
 
     #[test]
     fn versions_sort_as_dpkg_sorts_them() {

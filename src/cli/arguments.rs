@@ -135,7 +135,7 @@ pub struct Wanted {
     /// Put this user into the docker group, which is as much as root; may be repeated
     #[arg(long = "user", value_name = "NAME")]
     pub users: Vec<String>,
-    /// The engine's version, or the front of one: 29, 28.5, 28.5.1
+    /// The engine's version, or the front of one: 29, 28.5, 5:28.5.1-1~ubuntu.24.04~noble
     #[arg(long = "version", value_name = "V", id = "engine_version")]
     pub version: Option<String>,
     /// Which releases to take
@@ -150,6 +150,9 @@ pub struct Wanted {
     /// Go to the newest version within --version
     #[arg(long, conflicts_with = "locked")]
     pub upgrade: bool,
+    /// Go to an older version than the one that is installed, where that is asked for
+    #[arg(long)]
+    pub allow_downgrade: bool,
     #[command(flatten)]
     pub configuration: Configuration,
 }

@@ -24,6 +24,9 @@ pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
     let plan = plan::plan(&steps, &host)?;
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
+    if let Err(refused) = no_downgrade(&plan, wanted) {
+        run.tell(&Event::Note { text: format!("install would not do this: {}", refused.what()) });
+    }
     Ok(if exit_code && !plan.is_empty() { Exit::Difference } else { Exit::Done })
 }
 
@@ -45,6 +48,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
     offer_the_user(run, &settings);
+    no_downgrade(&plan, wanted)?;
     if !run.may("Make these changes?", changing, &host)? {
         return Ok(Exit::Done);
     }
@@ -137,6 +141,17 @@ fn no_gpu_yet(settings: &Settings) -> Result<()> {
             .because("this version of rprov does not know how yet")
             .hint("leave `gpu` out of the configuration, or set it to `auto` or `off`")),
     }
+}
+
+/// An engine may not read the data that a newer one has written: nobody goes back by accident.
+fn no_downgrade(plan: &Plan, wanted: &Wanted) -> Result<()> {
+    let older = plan.downgrades();
+    if older.is_empty() || wanted.allow_downgrade {
+        return Ok(());
+    }
+    Err(Error::refused("cannot go to an older version without being told to")
+        .because(older.join(", "))
+        .hint(format!("rprov {} --allow-downgrade", super::typed().join(" "))))
 }
 
 /// Past its end a distribution gets no more fixes, and upstream stops building for it.

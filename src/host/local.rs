@@ -2,6 +2,7 @@
 
 mod apt_state;
 mod ask;
+mod lists;
 mod progress;
 
 use self::progress::Progress;
@@ -288,11 +289,8 @@ impl Touch for LocalHost {
     }
 
     fn adopt_lists(&self) -> Result<bool> {
-        let refreshed = self.refreshed.borrow();
-        let Some(kept) = refreshed.as_ref() else { return Ok(false) };
-        apt_state::copy_all(kept.path(), &self.at(Path::new(super::APT_LISTS)))?;
         self.forget_answers();
-        Ok(true)
+        lists::adopt(self)
     }
 
     fn left(&self) -> Duration {

@@ -211,6 +211,10 @@ pub struct Packages {
     pub versioned: Vec<String>,
     /// An installed engine of this version or a newer one is met, where nobody asks for a version.
     pub floor: String,
+    /// Those of the engine's that come with the floor: what an older engine has of them is in its own packages, and on
+    /// rpm the files would conflict (docker/cli#4193).
+    #[serde(default, deserialize_with = "package_names")]
+    pub since_floor: Vec<String>,
     /// The distribution's own engine: named to who is refused, and never installed.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "package_name")]
     pub distribution: Option<String>,

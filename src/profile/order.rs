@@ -12,6 +12,7 @@ use crate::resources::trace::Trace;
 use crate::steps::{Step, daemon_json, docker_group, members, packages, repository, units};
 use crate::trust::Pin;
 use crate::trust::apt::AptSource;
+use crate::version;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What this host is to become, in order: group and configuration before the engine, which starts when it comes.
@@ -78,7 +79,7 @@ fn engine(settings: &Settings, facts: &Facts) -> Engine {
         if facts.engine { Vec::new() } else { daemon_config::keys_to_set(&settings.daemon.defaults) };
     Engine {
         unit: settings.profile.units.engine.clone(),
-        version: settings.version.clone(),
+        version: settings.version.as_deref().map(|asked| version::upstream(asked).to_owned()),
         unless_named: ["log-driver", "log-opts"].map(str::to_owned).to_vec(),
         to_come: !facts.engine,
         defaults,
@@ -93,7 +94,8 @@ fn wanted_packages(settings: &Settings, facts: &Facts, upgrade: bool) -> BTreeMa
         let versioned = packages.versioned.contains(name);
         let distribution = distributions.contains(name);
         Versions {
-            floor: versioned.then(|| packages.floor.clone()),
+            // Whoever asks for an older engine gets it.
+            floor: (versioned && settings.version.is_none()).then(|| packages.floor.clone()),
             prefix: settings.version.clone().filter(|_| versioned),
             newest: upgrade && !distribution,
             distribution,

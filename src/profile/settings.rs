@@ -6,6 +6,7 @@ use super::form::{Apt, Fingerprint, Profile, Repository};
 use super::library::Library;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
+use crate::version;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -94,6 +95,11 @@ impl Settings {
         })
     }
 
+    fn is_below_the_floor(&self) -> bool {
+        let floor = &self.profile.packages.floor;
+        self.version.as_deref().is_some_and(|asked| version::compare(version::upstream(asked), floor).is_lt())
+    }
+
     /// The packages that are wanted on a host with these facts, in order.
     pub fn packages(&self, facts: &Facts) -> Vec<String> {
         let packages = &self.profile.packages;
@@ -101,8 +107,9 @@ impl Settings {
         let when =
             packages.when.iter().filter(|(condition, _)| condition.holds(facts)).flat_map(|(_, names)| names);
         let mut wanted: Vec<String> = Vec::new();
+        let too_old = |name: &String| self.is_below_the_floor() && packages.since_floor.contains(name);
         for name in packages.engine.iter().chain(with).chain(when) {
-            if !wanted.contains(name) {
+            if !wanted.contains(name) && !too_old(name) {
                 wanted.push(name.clone());
             }
         }

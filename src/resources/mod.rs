@@ -12,9 +12,11 @@ pub mod repository;
 pub mod trace;
 pub mod unit;
 
+use self::packages::Package;
 use crate::error::{Error, Result};
 use crate::event::Line;
 use crate::host::{Look, Touch};
+use crate::version;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -263,6 +265,18 @@ impl AnyChange {
             AnyChange::Repository(c) => c.after.files.keys().map(PathBuf::as_path).collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// The packages that go to an older version, as `docker-ce 5:29.7.2-1 → 5:28.5.2-1`.
+    pub fn downgrades(&self) -> Vec<String> {
+        let AnyChange::Packages(change) = self else { return Vec::new() };
+        let older = |(name, after): (&String, &Package)| match (change.before.get(name)?, after) {
+            (Package::Installed { version: at, .. }, Package::Installed { version: to, .. }) => {
+                version::compare(to, at).is_lt().then(|| format!("{name} {at} → {to}"))
+            }
+            _ => None,
+        };
+        change.after.iter().filter_map(older).collect()
     }
 
     /// The paths that are gone after this change.

@@ -86,7 +86,7 @@ impl Versions {
     fn fits(&self, found: &str) -> bool {
         let upstream = version::upstream(found);
         self.exact.as_deref().is_none_or(|exact| exact == found)
-            && self.prefix.as_deref().is_none_or(|prefix| version::has_prefix(upstream, prefix))
+            && self.prefix.as_deref().is_none_or(|prefix| version::is_within(found, prefix))
             && self.floor.as_deref().is_none_or(|floor| version::compare(upstream, floor) != Ordering::Less)
     }
 }

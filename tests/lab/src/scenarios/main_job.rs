@@ -192,6 +192,7 @@ fn versions(lab: &Lab, identity: Identity) -> Result<()> {
     let within = rprov(&first, &["plan", "--upgrade", "--version", "29.7"])?.ok()?;
     says(&within, &["docker-buildx-plugin"])?;
     does_not_say(&within, &["docker-ce"])?;
+    back_and_forth(&first)?;
     says(&rprov(&first, &["plan", "--upgrade"])?.ok()?, &["5:29.10.0-1~"])?;
 
     rprov(&first, &["lock", "-o", "/root/lock.toml"])?.ok()?;
@@ -200,6 +201,22 @@ fn versions(lab: &Lab, identity: Identity) -> Result<()> {
     let locked = first.packages()?;
     drop(first);
     by_lock(lab, identity, &lock, &locked)
+}
+
+/// To an older engine only by name and with consent, to the newest again, and the older one by its whole version.
+fn back_and_forth(host: &Host) -> Result<()> {
+    let newest = version(host, "docker-ce")?;
+    let before = host.state()?;
+    let refused = rprov(host, &["install", "--yes", "--version", "28"])?.code_is(4)?;
+    says(&refused, &["older version", &newest, "--version 28 --allow-downgrade"])?;
+    untouched("a downgrade that nobody allowed changed the host", &before, &host.state()?)?;
+    let whole =
+        host.sh("apt-cache madison docker-ce | awk -F'[ |]+' '{print $3}' | grep '^5:28[.]5'")?.ok()?.stdout;
+    install(host, &["--version", whole.trim(), "--allow-downgrade", "--no-smoke"])?;
+    ensure!(version(host, "docker-ce")? == whole.trim(), "{}", version(host, "docker-ce")?);
+    install(host, &["--upgrade", "--version", "29.7", "--no-smoke"])?;
+    ensure!(version(host, "docker-ce")? == newest, "{}", version(host, "docker-ce")?);
+    Ok(())
 }
 
 /// A fresh host from a lock: exactly its versions, or nothing.
