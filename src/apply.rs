@@ -1,14 +1,14 @@
 //! Makes a plan: look again, record, set, look, record, and in the end pay what is owed.
 
+mod second_chance;
+
 use crate::clock::now_us;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::event::{Event, Line};
-use crate::host::{Command, Look, Question, Touch};
+use crate::host::Touch;
 use crate::plan::{Plan, Planned};
 use crate::receipt::{Entry, Past, Receipt};
-use crate::resources::consequence::Consequence;
-use crate::resources::unit::{Shown, first_error};
-use crate::resources::{AnyChange, AnyWant, AnyWayBack, How};
+use crate::resources::{AnyChange, AnyWant};
 
 /// Fetches all that the plan's changes need. The host is as it was until everything is here and is what was signed.
 ///
@@ -38,7 +38,7 @@ pub fn apply(plan: &Plan, receipt: &mut Receipt, host: &dyn Touch) -> Result<usi
         });
         match step(planned, receipt, host) {
             Ok(count) => made += count,
-            Err(error) => return Err(take_back_the_blamed(planned, plan, receipt, host, error)),
+            Err(error) => made += second_chance::give(planned, plan, receipt, host, error)?,
         }
     }
     Ok(made)
@@ -112,68 +112,6 @@ fn still_as_planned(change: &AnyChange, planned: &Planned) -> Result<()> {
 /// A package that was shown to come, and came, but was not configured yet.
 fn is_rest_of(line: &Line, shown: &Line) -> bool {
     line.kind == "package" && line.name == shown.name && line.text == format!("{}, configured", shown.text)
-}
-
-/// A step that fails because of what an earlier step wrote: that is taken back, and the step gets a second chance to
-/// leave the host whole. The run fails with the first error all the same.
-fn take_back_the_blamed(
-    planned: &Planned,
-    plan: &Plan,
-    receipt: &mut Receipt,
-    host: &dyn Touch,
-    error: Error,
-) -> Error {
-    let Some(blamed) = planned.step.blames else { return error };
-    let Some(culprit) = plan.steps.iter().find(|p| p.step.title == blamed && !p.changes.is_empty()) else {
-        return error;
-    };
-    if error.exit != Exit::Failed || !did_not_start(culprit, host) {
-        return error;
-    }
-    let mut told = why_it_did_not_start(culprit, host, error);
-    for change in culprit.changes.iter().rev() {
-        if let Err(second) = take_back(blamed, change, receipt, host) {
-            return told.because(format!("taking `{blamed}` back failed too: {second}"));
-        }
-    }
-    host.tell(Event::Note {
-        text: format!("`{blamed}` is taken back; `{}` is tried once more", planned.step.title),
-    });
-    if let Err(second) = step(planned, receipt, host) {
-        told = told.because(format!("the second try failed too: {}", second.what()));
-    }
-    told
-}
-
-/// Whether a unit that reads what the culprit wrote was started and did not come up. Whatever else fails in a
-/// transaction says nothing about a configuration.
-fn did_not_start(culprit: &Planned, host: &dyn Look) -> bool {
-    culprit.step.then.iter().filter_map(Consequence::unit).any(|unit| {
-        let shown = Shown::of(host, unit).unwrap_or_default();
-        matches!(shown.get("ActiveState"), "failed" | "activating")
-    })
-}
-
-/// The daemon's own first error, behind the package manager's; and its next start is not refused for the failed ones.
-fn why_it_did_not_start(culprit: &Planned, host: &dyn Touch, error: Error) -> Error {
-    let mut error = error;
-    for unit in culprit.step.then.iter().filter_map(Consequence::unit) {
-        let journal = host.query(&Question::Journal { unit: unit.to_owned() }).unwrap_or_default();
-        if let Some(first) = first_error(&journal.stdout) {
-            error = error.because(first);
-        }
-        // Not being able to is told by the start itself.
-        let _ = host.run(&Command::new(["systemctl", "reset-failed", unit]));
-    }
-    error
-}
-
-fn take_back(title: &str, change: &AnyChange, receipt: &mut Receipt, host: &dyn Touch) -> Result<()> {
-    if let AnyWayBack::Restore { change: back, .. } = change.way_back(host, How::default())? {
-        back.make(host)?;
-        receipt.write(&Entry::TookBack { step: title.to_owned(), change: change.clone() })?;
-    }
-    Ok(())
 }
 
 /// Pays what this receipt and earlier ones owe; what somebody paid already is only noted.

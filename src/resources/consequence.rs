@@ -32,14 +32,6 @@ impl fmt::Display for Consequence {
 }
 
 impl Consequence {
-    /// The unit that reads what was changed.
-    pub fn unit(&self) -> Option<&str> {
-        match self {
-            Consequence::ReloadSystemd => None,
-            Consequence::RestartUnit { unit } | Consequence::ReloadUnit { unit } => Some(unit),
-        }
-    }
-
     /// Whether somebody else paid it: the unit has started since (on deb the package itself starts the daemon), or
     /// is not there or not running, so that its next start reads everything anyway.
     pub fn is_paid(&self, since_us: u64, host: &dyn Look) -> Result<bool> {
