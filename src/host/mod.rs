@@ -67,6 +67,8 @@ pub enum Question {
     DpkgArchitecture,
     /// `dpkg-query -W` of these packages: name, status, version, a line each.
     DpkgQuery { names: Vec<String> },
+    /// `apt-config dump`: what apt is told, its proxies among it.
+    AptConfig,
     /// What apt would do, on a state of its own in a temporary directory.
     Apt(AptQuestion),
     /// `systemctl show UNIT`, the named properties only.

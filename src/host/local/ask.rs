@@ -53,6 +53,7 @@ fn argv(question: &Question) -> Vec<String> {
         Question::Journal { unit } => {
             words(&["journalctl", "-u", unit, "-b", "-n", "60", "-o", "cat", "--no-pager", "-q"])
         }
+        Question::AptConfig => words(&["apt-config", "dump"]),
         Question::DockerdVersion => words(&["dockerd", "--version"]),
         Question::DetectVirt => words(&["systemd-detect-virt"]),
         Question::KernelRelease => words(&["uname", "-r"]),

@@ -14,6 +14,7 @@ pub mod log;
 pub mod mirror;
 pub mod net;
 pub mod process;
+pub mod proxy;
 pub mod release;
 pub mod run;
 pub mod scenario;

@@ -12,6 +12,7 @@ mod json_stream;
 mod main_job;
 mod product;
 mod refusals;
+mod sites;
 mod trust;
 mod uninstall;
 mod waiting;
@@ -29,4 +30,5 @@ pub const ALL: &[&[Scenario]] = &[
     interruption::ALL,
     refusals::ALL,
     json_stream::ALL,
+    sites::ALL,
 ];
