@@ -1,5 +1,6 @@
 //! The difference between what the steps want and what the host shows, in order.
 
+use crate::daemon_config;
 use crate::error::Result;
 use crate::event::{Line, PlannedStep, Sign};
 use crate::host::Look;
@@ -14,6 +15,8 @@ pub struct Planned {
     pub step: Step,
     pub traces: Vec<AnyChange>,
     pub changes: Vec<AnyChange>,
+    /// What is owed afterwards to units that run now, in words.
+    pub told: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,10 +32,38 @@ pub fn plan(steps: &[Step], host: &dyn Look) -> Result<Plan> {
         for want in &step.wants {
             changes.extend(want.plan(host)?);
         }
-        let traces = if changes.is_empty() { Vec::new() } else { traces(step, host)? };
-        plan.steps.push(Planned { step: step.clone(), traces, changes });
+        let mut step = step.clone();
+        step.then = owed(step.then, &changes);
+        let traces = if changes.is_empty() { Vec::new() } else { traces(&step, host)? };
+        let told = if changes.is_empty() { Vec::new() } else { told(&step.then, host)? };
+        plan.steps.push(Planned { step, traces, changes, told });
     }
     Ok(plan)
+}
+
+/// A daemon that reads its changed keys again at a signal need not restart for them.
+fn owed(then: Vec<Consequence>, changes: &[AnyChange]) -> Vec<Consequence> {
+    let reload = |change: &AnyChange| match change {
+        AnyChange::JsonKeys(change) => !daemon_config::needs_restart(&change.changed_keys()),
+        _ => false,
+    };
+    let enough = !changes.is_empty() && changes.iter().all(reload);
+    let less = |then: Consequence| match then {
+        Consequence::RestartUnit { unit } if enough => Consequence::ReloadUnit { unit },
+        then => then,
+    };
+    then.into_iter().map(less).collect()
+}
+
+/// Only of units that run: the others read everything at their start.
+fn told(then: &[Consequence], host: &dyn Look) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    for then in then.iter().filter(|then| then.unit().is_some()) {
+        if !then.is_paid(u64::MAX, host)? {
+            told.push(then.to_string());
+        }
+    }
+    Ok(told)
 }
 
 /// The traces that are worth remembering: what was absent, and whether data was there before.
@@ -73,6 +104,7 @@ impl Plan {
             .map(|planned| PlannedStep {
                 title: planned.step.title.to_owned(),
                 lines: planned.changes.iter().flat_map(|change| change.describe()).collect(),
+                then: planned.told.clone(),
             })
             .collect()
     }

@@ -10,7 +10,7 @@ use model::{Cut, Model, Runs, State, differences, mirror_key};
 use rprov::host::{Look, Owner};
 use rprov::resources::file::{File, Node};
 use rprov::resources::group::{Group, Presence};
-use rprov::resources::json_keys::{Engine, JsonKeys};
+use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
 use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
 use rprov::resources::repository::{Files, Repository, Source};
@@ -127,8 +127,11 @@ fn keys(values: &[(&str, serde_json::Value)]) -> (JsonKeys, rprov::resources::js
     let values: Vec<_> = values.iter().map(|(key, value)| (path(key), value.clone())).collect();
     let engine = Engine {
         unit: "docker.service".into(),
-        defaults: vec![(path("log-driver"), json!("json-file")), (path("log-opts.max-file"), json!("3"))],
-        unless_named: vec!["log-driver".into(), "log-opts".into()],
+        defaults: vec![Defaults {
+            keys: vec![(path("log-driver"), json!("json-file")), (path("log-opts.max-file"), json!("3"))],
+            unless_named: vec!["log-driver".into(), "log-opts".into()],
+        }],
+        flags: None,
         version: None,
         to_come: false,
     };

@@ -4,7 +4,7 @@ use super::arguments::{Changing, Configuration, Wanted};
 use super::run::{Run, lock};
 use crate::apply;
 use crate::clock::now_us;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::facts::{self, Facts};
 use crate::host::Touch;
@@ -15,7 +15,7 @@ use crate::plan::{self, Plan};
 use crate::profile::{self, Config, Flags, Gpu, Library, Settings};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
@@ -51,6 +51,9 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     if !no_smoke {
         run.tell(&Event::Step { title: "the proof: a container".into(), number: 1, of: 1 });
         crate::smoke::smoke(&host)?;
+        if settings.site.registry.is_some() {
+            crate::smoke::registry(&host)?;
+        }
     }
     tell_about_sessions(run, &plan);
     Ok(Exit::Done)
@@ -70,8 +73,10 @@ fn prepare(
         gpu: None,
         with: wanted.with.clone(),
         wait,
+        mirror: wanted.mirror.clone(),
+        registry_image: wanted.registry_image.as_deref().map(from_here).transpose()?,
     };
-    let (facts, settings) = settle(flags, &wanted.configuration, host)?;
+    let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
     users_exist(&settings.users, host)?;
     no_gpu_yet(&settings)?;
     run.tell(&Event::Started {
@@ -80,9 +85,17 @@ fn prepare(
         host: format!("{}, {}", settings.profile.title, facts.architecture),
     });
     tell_of_its_end(run, &settings);
+    for text in settings.look_around(&facts, host)? {
+        run.tell(&Event::Note { text });
+    }
     let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))
+}
+
+/// A relative path is meant from where the caller stands.
+fn from_here(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).or_fail(|| format!("cannot read `{}`", path.display()))
 }
 
 /// What this host is, and what is wanted of it: flags over configuration over profile.

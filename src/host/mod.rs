@@ -79,6 +79,10 @@ pub enum Question {
     DockerdValidate { config: Vec<u8>, flags: Vec<String> },
     /// `dockerd --version`.
     DockerdVersion,
+    /// `docker image inspect` of this name, by the host's own socket.
+    Image { reference: String },
+    /// `docker ps --all` of the containers that are made of this image: a name a line.
+    ContainersOf { image: String },
     /// `systemd-detect-virt`.
     DetectVirt,
     /// `uname -r`.
