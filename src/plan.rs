@@ -1,13 +1,16 @@
 //! The difference between what the steps want and what the host shows, in order.
 
-use crate::daemon_config;
+use crate::daemon_config::needs_restart;
 use crate::error::Result;
 use crate::event::{Line, PlannedStep, Sign};
 use crate::host::Look;
 use crate::resources::consequence::Consequence;
 use crate::resources::trace::Seen;
-use crate::resources::{AnyChange, Change, Resource};
+use crate::resources::{AnyChange, AnyWant, Change, Resource};
 use crate::steps::Step;
+
+/// Where drop-ins are.
+const UNITS: &str = "/etc/systemd/system";
 
 /// The changes of one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +36,7 @@ pub fn plan(steps: &[Step], host: &dyn Look) -> Result<Plan> {
             changes.extend(want.plan(host)?);
         }
         let mut step = step.clone();
-        step.then = owed(step.then, &changes);
+        step.then = owed(&step, &changes);
         let traces = if changes.is_empty() { Vec::new() } else { traces(&step, host)? };
         let told = if changes.is_empty() { Vec::new() } else { told(&step.then, host)? };
         plan.steps.push(Planned { step, traces, changes, told });
@@ -41,18 +44,32 @@ pub fn plan(steps: &[Step], host: &dyn Look) -> Result<Plan> {
     Ok(plan)
 }
 
-/// A daemon that reads its changed keys again at a signal need not restart for them.
-fn owed(then: Vec<Consequence>, changes: &[AnyChange]) -> Vec<Consequence> {
-    let reload = |change: &AnyChange| match change {
-        AnyChange::JsonKeys(change) => !daemon_config::needs_restart(&change.changed_keys()),
-        _ => false,
+/// Of what the daemon's configuration could owe as a whole, what these changes of it do: a unit restarts for its own
+/// drop-in, and for keys that it does not read again at a signal.
+fn owed(step: &Step, changes: &[AnyChange]) -> Vec<Consequence> {
+    if !step.wants.iter().any(|want| matches!(want, AnyWant::JsonKeys(_))) {
+        return step.then.clone();
+    }
+    let drop_in_of = |name: &str| {
+        let below = |change: &AnyChange| matches!(change, AnyChange::File(file) if file.resource.path.starts_with(format!("{UNITS}/{name}")));
+        changes.iter().any(below)
     };
-    let enough = !changes.is_empty() && changes.iter().all(reload);
-    let less = |then: Consequence| match then {
-        Consequence::RestartUnit { unit } if enough => Consequence::ReloadUnit { unit },
-        then => then,
+    let keys = changes.iter().find_map(|change| match change {
+        AnyChange::JsonKeys(keys) => Some((&keys.resource.engine.unit, keys.changed_keys())),
+        _ => None,
+    });
+    let owed = |then: &Consequence| match then {
+        Consequence::ReloadSystemd => drop_in_of("").then_some(Consequence::ReloadSystemd),
+        Consequence::RestartUnit { unit } | Consequence::ReloadUnit { unit } => match &keys {
+            _ if drop_in_of(&format!("{unit}.d")) => Some(Consequence::RestartUnit { unit: unit.clone() }),
+            Some((reader, keys)) if *reader == unit && needs_restart(keys) => {
+                Some(Consequence::RestartUnit { unit: unit.clone() })
+            }
+            Some((reader, _)) if *reader == unit => Some(Consequence::ReloadUnit { unit: unit.clone() }),
+            _ => None,
+        },
     };
-    then.into_iter().map(less).collect()
+    step.then.iter().filter_map(owed).collect()
 }
 
 /// Only of units that run: the others read everything at their start.

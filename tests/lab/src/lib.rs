@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod net;
 pub mod process;
 pub mod proxy;
+pub mod registry;
 pub mod release;
 pub mod run;
 pub mod scenario;

@@ -12,6 +12,7 @@ mod json_stream;
 mod main_job;
 mod product;
 mod refusals;
+mod site_daemon;
 mod sites;
 mod trust;
 mod uninstall;
@@ -31,4 +32,5 @@ pub const ALL: &[&[Scenario]] = &[
     refusals::ALL,
     json_stream::ALL,
     sites::ALL,
+    site_daemon::ALL,
 ];
