@@ -10,6 +10,7 @@ use model::{Cut, Model, Runs, State, differences, mirror_key};
 use rprov::host::{Look, Owner};
 use rprov::resources::file::{File, Node};
 use rprov::resources::group::{Group, Presence};
+use rprov::resources::image::{Image, Loaded};
 use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
 use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
@@ -366,6 +367,14 @@ fn the_laws_hold_for_units() {
         by_hand.iter().for_each(|argv| host.be(argv));
         laws_hold(case, &host, unit(), UnitState::RUNNING);
     }
+}
+
+#[test]
+fn the_laws_hold_for_images() {
+    let host = Model::fresh(NOBLE);
+    host.put("/srv/registry.tar", "registry:3");
+    let image = Image { reference: "registry:3".into(), archive: "/srv/registry.tar".into() };
+    laws_hold("an image from an archive", &host, image, Loaded::Present);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::facts::{self, Facts};
 use crate::host::Touch;
+use crate::host::fetch::mask;
 use crate::host::local::LocalHost;
 use crate::host::{Look, Question};
 use crate::lockfile::Lock;
@@ -88,6 +89,7 @@ fn prepare(
     for text in settings.look_around(&facts, host)? {
         run.tell(&Event::Note { text });
     }
+    tell_of_the_engines_proxy(run, &settings, &facts, host);
     let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))
@@ -156,6 +158,20 @@ fn tell_of_its_end(run: &Run, settings: &Settings) {
     let end = settings.profile.end_of_life;
     if jiff::Zoned::now().date() > end {
         let text = format!("{} has had no security support of its own since {end}", settings.profile.title);
+        run.tell(&Event::Note { text });
+    }
+}
+
+/// The engine pulls by itself, and by no proxy that it was not told of.
+fn tell_of_the_engines_proxy(run: &Run, settings: &Settings, facts: &Facts, host: &LocalHost) {
+    if facts.engine || settings.daemon.asked.contains_key("proxies") {
+        return;
+    }
+    if let Some(proxy) = host.proxy() {
+        let text = format!(
+            "packages come by the proxy `{}`; for the engine to pull by one, name it in `[daemon.proxies]`",
+            mask(&proxy)
+        );
         run.tell(&Event::Note { text });
     }
 }

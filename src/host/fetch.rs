@@ -66,6 +66,11 @@ impl Fetcher {
         self
     }
 
+    /// The proxy for addresses of a scheme, whatever the host.
+    pub fn proxy(&self, scheme: &str) -> Option<String> {
+        self.proxies.get().and_then(|proxies| proxies.to_use(scheme, ""))
+    }
+
     /// Fetches a URL, at most `limit` bytes. The same URL is fetched once a run, if its body is not large (8 MB).
     ///
     /// What may pass by itself (5xx, 429, the network) is tried three times, then exit 5. 404 and 410 are

@@ -84,6 +84,11 @@ impl LocalHost {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// The proxy for what is fetched from anywhere, if there is one.
+    pub fn proxy(&self) -> Option<String> {
+        self.fetcher().proxy("https")
+    }
+
     /// By the proxies of the host's package manager; a question that has no answer is a host without.
     fn fetcher(&self) -> &Fetcher {
         self.fetcher.through(|| {

@@ -9,6 +9,7 @@ use crate::facts::Facts;
 use crate::host::Look;
 use crate::json;
 use crate::resources::image::Image;
+use crate::resources::json_keys::installed_version;
 use crate::steps::daemon_json::FILE;
 use crate::steps::drop_in::{DropIn, is_plain};
 use serde_json::{Map, Value};
@@ -46,7 +47,7 @@ impl Settings {
         // What is wrong with the file is told by the plan.
         let file = host.read(Path::new(FILE))?.unwrap_or_default();
         let file = json::read(&file).unwrap_or_default();
-        notes.extend(self.without_effect(&file));
+        notes.extend(self.without_effect(facts, &file, host)?);
         notes.extend(self.open_to_all());
         notes.extend(self.loopback(&file));
         if !facts.engine {
@@ -58,16 +59,26 @@ impl Settings {
     }
 
     /// Keys that dockerd accepts and does nothing with, in what is asked for and in what is there.
-    fn without_effect(&self, file: &Map<String, Value>) -> Vec<String> {
-        let version = self.version.as_deref();
-        let ignored = |config: &Map<String, Value>, place: &str| -> Vec<String> {
-            let problems = daemon_config::check(config, version, &[]);
-            let warnings = problems.iter().filter(|p| p.severity() == Severity::Warn);
-            warnings.map(|problem| format!("{place}: {problem}")).collect()
+    fn without_effect(
+        &self,
+        facts: &Facts,
+        file: &Map<String, Value>,
+        host: &dyn Look,
+    ) -> Result<Vec<String>> {
+        let ignored = |version: Option<&str>| -> Vec<String> {
+            let of = |config, place: &'static str| {
+                let problems = daemon_config::check(config, version, &[]);
+                let warnings = problems.into_iter().filter(|p| p.severity() == Severity::Warn);
+                warnings.map(move |problem| format!("{place}: {problem}"))
+            };
+            of(&self.daemon.asked, "`[daemon]`").chain(of(file, FILE)).collect()
         };
-        let mut notes = ignored(&self.daemon.asked, "`[daemon]`");
-        notes.extend(ignored(file, FILE));
-        notes
+        let notes = ignored(self.version.as_deref());
+        // To ask dockerd costs more than all the rest of a run that has nothing to do.
+        if notes.is_empty() || !facts.engine || self.version.is_some() {
+            return Ok(notes);
+        }
+        Ok(ignored(installed_version(host)?.as_deref()))
     }
 
     /// An address that others reach, and that asks nobody who they are.

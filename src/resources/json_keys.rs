@@ -105,7 +105,7 @@ impl JsonKeys {
         let flags = self.flags(flags(&Shown::of(host, &self.engine.unit)?))?;
         let version = match &self.engine.version {
             Some(version) => Some(version.clone()),
-            None => version(&host.query(&Question::DockerdVersion)?.stdout),
+            None => installed_version(host)?,
         };
         let refused = |config: &Map<String, Value>| -> Vec<String> {
             let problems = daemon_config::check(config, version.as_deref(), &flags);
@@ -166,6 +166,17 @@ pub fn flags_without_hosts() -> Vec<String> {
     without_hosts(&PACKAGED_FLAGS.map(str::to_owned))
 }
 
+/// An address with a name or a password in it, anywhere in a value.
+fn has_password(value: &Value) -> bool {
+    let text = value.to_string();
+    mask(&text) != text
+}
+
+/// That of the dockerd on this host; none where there is none.
+pub fn installed_version(host: &dyn Look) -> Result<Option<String>> {
+    Ok(version(&host.query(&Question::DockerdVersion)?.stdout))
+}
+
 /// `Docker version 26.1.5, build a72d7cd`
 fn version(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("version ")?;
@@ -213,7 +224,7 @@ impl Resource for JsonKeys {
             values.extend(self.due(&map).into_iter().map(|(k, v)| (k, Some(v))));
         }
         // dockerd alone reads it: a password in it is nobody else's.
-        let secret = values.iter().flat_map(|(_, v)| v).any(|v| mask(&v.to_string()) != v.to_string());
+        let secret = values.iter().flat_map(|(_, v)| v).any(has_password);
         let (text, owner) = match &now.file {
             Some(Node::File { bytes, owner }) => (bytes.0.clone(), *owner),
             _ if secret => (Vec::new(), Owner { mode: 0o600, ..Owner::ROOT_0644 }),

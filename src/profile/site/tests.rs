@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::Exit;
 use crate::facts::gather;
+use crate::host::Question;
 use crate::host::fake::FakeHost;
 use crate::profile::{Config, Flags, Json, Library};
 use serde_json::json;
@@ -70,7 +71,11 @@ fn pools_are_chosen_beside_the_routes_only_where_no_engine_was_and_nobody_names_
 #[test]
 fn what_dockerd_would_not_heed_and_what_others_could_reach_is_told() {
     let file = r#"{"insecure-registries": ["old.example"], "registry-mirror": ["x"]}"#;
-    let host = FakeHost::new().file(FILE, file).file("/usr/bin/dockerd", "");
+    let version = "Docker version 29.7.2, build abc\n";
+    let host = FakeHost::new()
+        .file(FILE, file)
+        .file("/usr/bin/dockerd", "")
+        .answer(Question::DockerdVersion, version);
     let asked = json!({"insecure-registries": ["registry.example:5000"], "http-proxy": "http://p:1",
         "hosts": ["tcp://0.0.0.0:2375", "tcp://127.0.0.1:2375", "tcp://[::1]:2375"]});
     let (settings, notes) = looked(asked, &host);

@@ -3,6 +3,7 @@
 use crate::scenario::Scenario;
 
 mod adoption;
+mod boxes;
 pub mod by_hand;
 mod common;
 mod daemon_json;
@@ -33,4 +34,5 @@ pub const ALL: &[&[Scenario]] = &[
     json_stream::ALL,
     sites::ALL,
     site_daemon::ALL,
+    boxes::ALL,
 ];

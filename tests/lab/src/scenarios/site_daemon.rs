@@ -209,11 +209,14 @@ fn hosts(lab: &Lab, identity: Identity) -> Result<()> {
     )?;
     // Told before anything is fetched.
     let asked = host.requests();
-    configure(&host, "[daemon]\nhots = [\"fd://\"]\nhttp-proxy = \"http://proxy.example\"\n")?;
+    configure(&host, "[daemon]\nhots = [\"fd://\"]\n")?;
     leaves_all_alone(&host, INSTALL, 2, &["did you mean `hosts`?", "`[daemon]`"])?;
     ensure!(host.requests_since(&asked).is_empty(), "a wrong key was told after the index");
-    configure(&host, "[daemon]\nhttp-proxy = \"http://proxy.example\"\n")?;
-    says(&rprov(&host, &["plan"])?.ok()?, &["`http-proxy` has no effect; dockerd reads `proxies`"])
+    configure(&host, "[daemon]\nregistry-mirror = [\"https://mirror.example\"]\n")?;
+    says(
+        &rprov(&host, &["plan"])?.ok()?,
+        &["`registry-mirror` has no effect; dockerd reads `registry-mirrors`"],
+    )
 }
 
 const UNIT: &str = "rprov-registry.service";

@@ -1,15 +1,17 @@
 //! Real sites: mirrors with keys of their own, mirrors that are away, and proxies that want a password.
 
 use super::common::{INSTALL, LONG, engine_works, host, leaves_all_alone, says, succeeds};
-use super::product::rprov;
+use super::product::{rprov, version};
 use crate::Host;
 use crate::identity::{ARCHIVE, Identity};
 use crate::keys::{Key, NAMES};
 use crate::lab::Lab;
-use crate::mirror::Variant;
+use crate::mirror::{self, Variant};
 use crate::net;
 use crate::proxy::Proxy;
+use crate::release::{self, Release};
 use crate::scenario::Scenario;
+use crate::{server, sh};
 use anyhow::{Result, ensure};
 
 pub const ALL: &[Scenario] = &[
@@ -17,7 +19,13 @@ pub const ALL: &[Scenario] = &[
         name: "sites-mirror",
         about: "a mirror that is re-signed serves with its key and is refused without; away, it is exit 5",
         on: &[Identity::Debian13, Identity::Ubuntu2204],
-        run: mirror,
+        run: resigned,
+    },
+    Scenario {
+        name: "sites-own-mirror",
+        about: "a mirror of a site's own, without the newest suite and with more packages, serves from the one before",
+        on: &[Identity::Ubuntu2604],
+        run: own_mirror,
     },
     Scenario {
         name: "sites-proxy",
@@ -31,7 +39,7 @@ pub const ALL: &[Scenario] = &[
 const SITE_KEY: &str = "/etc/rprov/keys/site.asc";
 const CONFIG: &str = "/etc/rprov/config.toml";
 
-fn mirror(lab: &Lab, identity: Identity) -> Result<()> {
+fn resigned(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = host(lab, identity)?;
     // The whole archive signed again by somebody else: a site that mirrors and signs.
     let url = format!("http://{}", net::address(Variant::RogueKey));
@@ -71,6 +79,69 @@ fn mirror(lab: &Lab, identity: Identity) -> Result<()> {
     Ok(())
 }
 
+/// Lays and serves a mirror of Ubuntu's older suite alone, signed by the site, with one package more.
+fn lay_own_mirror(lab: &Lab) -> Result<String> {
+    const PORT: &str = "8081";
+    let suite = Identity::Ubuntu2404.suite();
+    let good = mirror::ensure(lab.keys())?.join("good/linux/ubuntu/dists").join(suite);
+    let own = lab.dir().join("own-mirror");
+    let to = own.join("linux/ubuntu/dists").join(suite);
+    let (pool, from) = (to.join("pool"), good.join("pool"));
+    std::fs::create_dir_all(&to)?;
+    sh::run(&["cp", "-al", &from.to_string_lossy(), &pool.to_string_lossy()])?;
+    let script = "set -e; mkdir -p x/DEBIAN x/usr/libexec/docker/cli-plugins
+printf 'Package: docker-model-plugin\\nVersion: 1.2.3-1\\nArchitecture: amd64\\nMaintainer: lab\\nDescription: model\\n' > x/DEBIAN/control
+printf '#!/bin/sh\\necho model\\n' > x/usr/libexec/docker/cli-plugins/docker-model; chmod 755 x/usr/libexec/docker/cli-plugins/docker-model
+dpkg-deb -b x docker-model-plugin_1.2.3-1_amd64.deb >/dev/null; rm -r x; apt-ftparchive packages .";
+    let one = own.join("one");
+    std::fs::create_dir_all(&one)?;
+    let stanza = sh::run_in(&one, &["sh", "-c", script])?;
+    let place = format!("Filename: dists/{suite}/pool/stable/amd64/");
+    let deb = "docker-model-plugin_1.2.3-1_amd64.deb";
+    std::fs::rename(one.join(deb), pool.join("stable/amd64").join(deb))?;
+    let text =
+        sh::read(&good.join("stable/binary-amd64/Packages"))? + &stanza.replace("Filename: ./", &place);
+    release::packages(&to.join("stable/binary-amd64"), &text)?;
+    release::packages(&to.join("test/binary-amd64"), "")?;
+    let date = release::now() - 60;
+    let release =
+        Release { origin: "Site", label: "Site", suite, components: "stable test", date, valid_until: None };
+    release::write(&to, &release, Key::Rogue, &lab.keys().signer()?)?;
+    let conf = own.join("nginx.conf");
+    let at = own.display();
+    let text = format!(
+        "daemon off;\nmaster_process off;\nuser root;\npid {at}/pid;\nerror_log {at}/error.log;\nevents {{ }}\n\
+         http {{ access_log off; server {{ listen {}:{PORT}; root {at}; }} }}\n",
+        net::GATEWAY
+    );
+    sh::write(&conf, text)?;
+    let nginx = server::detached(
+        &lab.shared.net,
+        &["nginx", "-p", &own.to_string_lossy(), "-c", &conf.to_string_lossy()],
+    )?;
+    lab.shared.run.record(nginx)?;
+    Ok(format!("http://{}:{PORT}", net::GATEWAY))
+}
+
+fn own_mirror(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    let url = lay_own_mirror(lab)?;
+    host.write(SITE_KEY, lab.public(Key::Rogue)?)?;
+    host.write(
+        CONFIG,
+        format!("with = [\"model\"]\n[source.docker]\nurl = \"{url}\"\nkey = \"{SITE_KEY}\"\n"),
+    )?;
+    succeeds(&host, INSTALL)?;
+    let source = host.read("/etc/apt/sources.list.d/docker.sources")?;
+    ensure!(source.contains(&url) && source.contains("Suites: noble"), "{source}");
+    ensure!(version(&host, "docker-model-plugin")? == "1.2.3-1");
+    engine_works(&host)?;
+    says(&rprov(&host, &["install", "--yes"])?.ok()?, &["nothing to do"])?;
+    rprov(&host, &["uninstall", "--yes"])?.ok()?;
+    ensure!(!host.exists("/usr/libexec/docker/cli-plugins"), "plugins are left");
+    Ok(())
+}
+
 const LOGIN: &str = "alice:s3cr3t%pa55";
 const SECRET: &str = "s3cr3t";
 const APT: &str = "/etc/apt/apt.conf.d/99proxy";
@@ -99,6 +170,7 @@ fn proxy(lab: &Lab, identity: Identity) -> Result<()> {
     host.write(APT, line("alice:s3cr3t%25pa55@"))?;
     let said = succeeds(&host, &[INSTALL, &["-v"]].concat())?;
     ensure!(!said.text().contains(SECRET), "the password is told:\n{}", said.text());
+    says(&said, &["name it in `[daemon.proxies]`"])?;
     nothing_holds(&host, SECRET, &["/var/log", "/run/log", "/var/lib/rprov"])?;
     let asked = proxy.asked();
     ensure!(asked.contains("200 CONNECT download.docker.com:443"), "{asked}");
