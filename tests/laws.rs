@@ -639,6 +639,52 @@ fn two_runs_are_undone_as_one() {
 }
 
 #[test]
+fn a_daemon_reads_its_keys_again_at_a_signal_where_that_is_enough_and_restarts_where_it_is_not() {
+    let host = Model::fresh(NOBLE);
+    let mut runs = Runs::on(&host);
+    runs.config.daemon.0.insert("log-driver".into(), json!("local"));
+    runs.install().unwrap();
+    host.commands();
+    let asked = |host: &Model| -> Vec<String> {
+        host.commands().into_iter().filter(|c| c.contains("reload") || c.contains("restart")).collect()
+    };
+    let shown =
+        |runs: &Runs| runs.plan().unwrap().shown().into_iter().flat_map(|s| s.then).collect::<Vec<_>>();
+    runs.config.daemon.0.insert("live-restore".into(), json!(true));
+    assert_eq!(shown(&runs), ["docker.service reads its configuration again"]);
+    assert!(!runs.plan().unwrap().stops_the_engine());
+    runs.install().unwrap();
+    assert_eq!(asked(&host), ["systemctl reload docker.service"]);
+    runs.config.daemon.0.insert("log-driver".into(), json!("journald"));
+    assert_eq!(shown(&runs), ["docker.service restarts"]);
+    assert!(runs.plan().unwrap().stops_the_engine());
+    runs.install().unwrap();
+    assert_eq!(asked(&host), ["systemctl restart docker.service"]);
+}
+
+#[test]
+fn data_elsewhere_and_addresses_of_ones_own_go_as_they_came() {
+    let host = Model::fresh(NOBLE);
+    host.put_directory("/srv");
+    let before = host.state();
+    let mut runs = Runs::on(&host);
+    runs.config.daemon.0.insert("data-root".into(), json!("/srv/docker"));
+    runs.config.daemon.0.insert("hosts".into(), json!(["tcp://127.0.0.1:2375"]));
+    runs.install().unwrap();
+    for (path, text) in [
+        ("/etc/systemd/system/docker.service.d/rprov.conf", "ExecStart=/usr/bin/dockerd --containerd="),
+        ("/etc/systemd/system/containerd.service.d/rprov.conf", "--root /srv/docker/containerd-store"),
+        (DAEMON_JSON, "\"fd://\""),
+    ] {
+        assert!(host.text(path).contains(text), "{path}: {}", host.text(path));
+    }
+    assert!(runs.plan().unwrap().is_empty(), "{:#?}", runs.plan().unwrap().shown());
+    host.put("/srv/docker/engine-id", "an id");
+    runs.uninstall(How { purge_data: true, ..How::default() }).unwrap();
+    assert_eq!(differences(&before, &host.state()), NOTHING);
+}
+
+#[test]
 fn a_daemon_that_refuses_its_configuration_gets_the_former_one_back_and_the_run_fails() {
     let host = Model::fresh(NOBLE);
     let runs = Runs::on(&host);
