@@ -1,6 +1,7 @@
 //! The one list that gives the order of the steps.
 
 use super::settings::{Settings, Trust};
+use super::site::POOL_KEYS;
 use crate::daemon_config;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
@@ -108,7 +109,7 @@ fn defaults(settings: &Settings) -> Vec<Defaults> {
     };
     let pools = settings.site.pools.iter().map(|pools| Defaults {
         keys: vec![(names(&["default-address-pools"]), pools.clone())],
-        unless_named: names(&["default-address-pools", "bip"]),
+        unless_named: names(&POOL_KEYS),
     });
     std::iter::once(logs).filter(|logs| !logs.keys.is_empty()).chain(pools).collect()
 }

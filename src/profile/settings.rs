@@ -95,6 +95,10 @@ impl Settings {
             let registry = REGISTRY.to_owned();
             known("optional software", name, profile.packages.with.keys().chain([&registry]))?;
         }
+        if flags.registry_image.is_some() && !with.iter().any(|name| name == REGISTRY) {
+            return Err(Error::usage("an image for a local registry was given, and none is wanted")
+                .hint(format!("add `--with {REGISTRY}`, or leave `--registry-image` out")));
+        }
         Ok(Settings {
             source,
             with,

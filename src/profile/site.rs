@@ -23,6 +23,9 @@ pub const REGISTRY: &str = "registry";
 const CONTAINERD: &str = "/var/lib/containerd";
 const DOCKER: &str = "/var/lib/docker";
 
+/// Whoever names one of these has chosen addresses.
+pub(super) const POOL_KEYS: [&str; 2] = ["default-address-pools", "bip"];
+
 /// What this host needs, and others do not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Site {
@@ -30,7 +33,7 @@ pub struct Site {
     pub pools: Option<Value>,
     /// Where containerd keeps images and snapshots, in place of its own directory.
     pub containerd_root: Option<PathBuf>,
-    /// `data-root`, where it is not there yet.
+    /// `data-root` of an engine that comes, where it is not there yet.
     pub data: Option<PathBuf>,
     /// The directories above it that are not there yet, from the top.
     pub made: Vec<PathBuf>,
@@ -51,7 +54,7 @@ impl Settings {
         notes.extend(self.open_to_all());
         notes.extend(self.loopback(&file));
         if !facts.engine {
-            notes.extend(self.choose_pools(host)?);
+            notes.extend(self.choose_pools(&file, host)?);
         }
         notes.extend(self.move_data(facts, &file, host)?);
         self.site.registry = self.registry_image(host)?;
@@ -104,8 +107,9 @@ impl Settings {
         Some("`insecure-registries` names none of this machine: from docker 29.10 on, `localhost:5000` without TLS needs `127.0.0.0/8` in it".into())
     }
 
-    fn choose_pools(&mut self, host: &dyn Look) -> Result<Option<String>> {
-        if ["default-address-pools", "bip"].iter().any(|key| self.daemon.asked.contains_key(*key)) {
+    fn choose_pools(&mut self, file: &Map<String, Value>, host: &dyn Look) -> Result<Option<String>> {
+        let named = |key: &&str| self.daemon.asked.contains_key(*key) || file.contains_key(*key);
+        if POOL_KEYS.iter().any(named) {
             return Ok(None);
         }
         Ok(match addresses::choose(&addresses::routes(host)?) {
@@ -146,7 +150,8 @@ impl Settings {
             }
             above.insert(0, path);
         }
-        if !host.exists(root)? {
+        // Of an engine that stays, nothing goes from under it.
+        if !facts.engine && !host.exists(root)? {
             self.site.data = Some(root.to_owned());
             self.site.made = above.into_iter().map(Path::to_owned).collect();
         }

@@ -65,6 +65,8 @@ fn pools_are_chosen_beside_the_routes_only_where_no_engine_was_and_nobody_names_
     assert_eq!(moved.site.pools, Some(json!([{"base": "172.30.0.0/16", "size": 24}])));
     assert!(notes[0].contains("leads to 172.17.0.0/16"), "{notes:?}");
     assert_eq!(looked(json!({"bip": "10.9.0.1/16"}), &host).0.site.pools, None);
+    let theirs = FakeHost::new().file("/proc/net/route", office).file(FILE, r#"{"bip": "10.9.0.1/16"}"#);
+    assert_eq!(looked(json!({}), &theirs), (settings(json!({}), &[]), Vec::new()));
     assert_eq!(looked(json!({}), &host.file("/usr/bin/dockerd", "")).0.site.pools, None);
 }
 
