@@ -44,6 +44,9 @@ pub enum Event {
 pub struct PlannedStep {
     pub title: String,
     pub lines: Vec<Line>,
+    /// What follows for units that run: `docker.service restarts`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<String>,
 }
 
 /// One line of a plan: made from a change, never worded twice.

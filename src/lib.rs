@@ -16,6 +16,7 @@ pub mod steps;
 pub mod facts;
 pub mod resources;
 
+pub mod addresses;
 pub mod daemon_config;
 pub mod json;
 pub mod trust;

@@ -1,12 +1,16 @@
 //! The difference between what the steps want and what the host shows, in order.
 
+use crate::daemon_config::needs_restart;
 use crate::error::Result;
 use crate::event::{Line, PlannedStep, Sign};
 use crate::host::Look;
 use crate::resources::consequence::Consequence;
 use crate::resources::trace::Seen;
-use crate::resources::{AnyChange, Change, Resource};
+use crate::resources::{AnyChange, AnyWant, Change, Resource};
 use crate::steps::Step;
+
+/// Where drop-ins are.
+const UNITS: &str = "/etc/systemd/system";
 
 /// The changes of one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +18,8 @@ pub struct Planned {
     pub step: Step,
     pub traces: Vec<AnyChange>,
     pub changes: Vec<AnyChange>,
+    /// What is owed afterwards to units that run now, in words.
+    pub told: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,10 +35,52 @@ pub fn plan(steps: &[Step], host: &dyn Look) -> Result<Plan> {
         for want in &step.wants {
             changes.extend(want.plan(host)?);
         }
-        let traces = if changes.is_empty() { Vec::new() } else { traces(step, host)? };
-        plan.steps.push(Planned { step: step.clone(), traces, changes });
+        let mut step = step.clone();
+        step.then = owed(&step, &changes);
+        let traces = if changes.is_empty() { Vec::new() } else { traces(&step, host)? };
+        let told = if changes.is_empty() { Vec::new() } else { told(&step.then, host)? };
+        plan.steps.push(Planned { step, traces, changes, told });
     }
     Ok(plan)
+}
+
+/// Of what the daemon's configuration could owe as a whole, what these changes of it do: a unit restarts for its own
+/// drop-in, and for keys that it does not read again at a signal.
+fn owed(step: &Step, changes: &[AnyChange]) -> Vec<Consequence> {
+    if !step.wants.iter().any(|want| matches!(want, AnyWant::JsonKeys(_))) {
+        return step.then.clone();
+    }
+    let drop_in_of = |name: &str| {
+        let below = |change: &AnyChange| matches!(change, AnyChange::File(file) if file.resource.path.starts_with(format!("{UNITS}/{name}")));
+        changes.iter().any(below)
+    };
+    let keys = changes.iter().find_map(|change| match change {
+        AnyChange::JsonKeys(keys) => Some((&keys.resource.engine.unit, keys.changed_keys())),
+        _ => None,
+    });
+    let owed = |then: &Consequence| match then {
+        Consequence::ReloadSystemd => drop_in_of("").then_some(Consequence::ReloadSystemd),
+        Consequence::RestartUnit { unit } | Consequence::ReloadUnit { unit } => match &keys {
+            _ if drop_in_of(&format!("{unit}.d")) => Some(Consequence::RestartUnit { unit: unit.clone() }),
+            Some((reader, keys)) if *reader == unit && needs_restart(keys) => {
+                Some(Consequence::RestartUnit { unit: unit.clone() })
+            }
+            Some((reader, _)) if *reader == unit => Some(Consequence::ReloadUnit { unit: unit.clone() }),
+            _ => None,
+        },
+    };
+    step.then.iter().filter_map(owed).collect()
+}
+
+/// Only of units that run: the others read everything at their start.
+fn told(then: &[Consequence], host: &dyn Look) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    for then in then.iter().filter(|then| !matches!(then, Consequence::ReloadSystemd)) {
+        if !then.is_paid(u64::MAX, host)? {
+            told.push(then.to_string());
+        }
+    }
+    Ok(told)
 }
 
 /// The traces that are worth remembering: what was absent, and whether data was there before.
@@ -78,6 +126,7 @@ impl Plan {
             .map(|planned| PlannedStep {
                 title: planned.step.title.to_owned(),
                 lines: planned.changes.iter().flat_map(|change| change.describe()).collect(),
+                then: planned.told.clone(),
             })
             .collect()
     }

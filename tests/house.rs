@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["lockfile", "plan"],
     &["steps", "receipt"],
     &["facts", "resources"],
-    &["trust", "daemon_config"],
+    &["trust", "daemon_config", "addresses"],
     &["host"],
     &["json"],
     &["version", "error", "event", "clock"],

@@ -10,7 +10,8 @@ use model::{Cut, Model, Runs, State, differences, mirror_key};
 use rprov::host::{Look, Owner};
 use rprov::resources::file::{File, Node};
 use rprov::resources::group::{Group, Presence};
-use rprov::resources::json_keys::{Engine, JsonKeys};
+use rprov::resources::image::{Image, Loaded};
+use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
 use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
 use rprov::resources::repository::{Files, Repository, Source};
@@ -127,8 +128,11 @@ fn keys(values: &[(&str, serde_json::Value)]) -> (JsonKeys, rprov::resources::js
     let values: Vec<_> = values.iter().map(|(key, value)| (path(key), value.clone())).collect();
     let engine = Engine {
         unit: "docker.service".into(),
-        defaults: vec![(path("log-driver"), json!("json-file")), (path("log-opts.max-file"), json!("3"))],
-        unless_named: vec!["log-driver".into(), "log-opts".into()],
+        defaults: vec![Defaults {
+            keys: vec![(path("log-driver"), json!("json-file")), (path("log-opts.max-file"), json!("3"))],
+            unless_named: vec!["log-driver".into(), "log-opts".into()],
+        }],
+        flags: None,
         version: None,
         to_come: false,
     };
@@ -363,6 +367,14 @@ fn the_laws_hold_for_units() {
         by_hand.iter().for_each(|argv| host.be(argv));
         laws_hold(case, &host, unit(), UnitState::RUNNING);
     }
+}
+
+#[test]
+fn the_laws_hold_for_images() {
+    let host = Model::fresh(NOBLE);
+    host.put("/srv/registry.tar", "registry:3");
+    let image = Image { reference: "registry:3".into(), archive: "/srv/registry.tar".into() };
+    laws_hold("an image from an archive", &host, image, Loaded::Present);
 }
 
 #[test]
@@ -624,6 +636,52 @@ fn two_runs_are_undone_as_one() {
     assert_eq!(undone.left, 0);
     let (before, now) = (without_traces(before), without_traces(host.state()));
     assert_eq!(differences(&before, &now), NOTHING);
+}
+
+#[test]
+fn a_daemon_reads_its_keys_again_at_a_signal_where_that_is_enough_and_restarts_where_it_is_not() {
+    let host = Model::fresh(NOBLE);
+    let mut runs = Runs::on(&host);
+    runs.config.daemon.0.insert("log-driver".into(), json!("local"));
+    runs.install().unwrap();
+    host.commands();
+    let asked = |host: &Model| -> Vec<String> {
+        host.commands().into_iter().filter(|c| c.contains("reload") || c.contains("restart")).collect()
+    };
+    let shown =
+        |runs: &Runs| runs.plan().unwrap().shown().into_iter().flat_map(|s| s.then).collect::<Vec<_>>();
+    runs.config.daemon.0.insert("live-restore".into(), json!(true));
+    assert_eq!(shown(&runs), ["docker.service reads its configuration again"]);
+    assert!(!runs.plan().unwrap().stops_the_engine());
+    runs.install().unwrap();
+    assert_eq!(asked(&host), ["systemctl reload docker.service"]);
+    runs.config.daemon.0.insert("log-driver".into(), json!("journald"));
+    assert_eq!(shown(&runs), ["docker.service restarts"]);
+    assert!(runs.plan().unwrap().stops_the_engine());
+    runs.install().unwrap();
+    assert_eq!(asked(&host), ["systemctl restart docker.service"]);
+}
+
+#[test]
+fn data_elsewhere_and_addresses_of_ones_own_go_as_they_came() {
+    let host = Model::fresh(NOBLE);
+    host.put_directory("/srv");
+    let before = host.state();
+    let mut runs = Runs::on(&host);
+    runs.config.daemon.0.insert("data-root".into(), json!("/srv/docker"));
+    runs.config.daemon.0.insert("hosts".into(), json!(["tcp://127.0.0.1:2375"]));
+    runs.install().unwrap();
+    for (path, text) in [
+        ("/etc/systemd/system/docker.service.d/rprov.conf", "ExecStart=/usr/bin/dockerd --containerd="),
+        ("/etc/systemd/system/containerd.service.d/rprov.conf", "--root /srv/docker/containerd-store"),
+        (DAEMON_JSON, "\"fd://\""),
+    ] {
+        assert!(host.text(path).contains(text), "{path}: {}", host.text(path));
+    }
+    assert!(runs.plan().unwrap().is_empty(), "{:#?}", runs.plan().unwrap().shown());
+    host.put("/srv/docker/engine-id", "an id");
+    runs.uninstall(How { purge_data: true, ..How::default() }).unwrap();
+    assert_eq!(differences(&before, &host.state()), NOTHING);
 }
 
 #[test]

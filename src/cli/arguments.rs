@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help.
 
 use crate::ui::{Color, Manner};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -141,9 +142,15 @@ pub struct Wanted {
     /// Which releases to take
     #[arg(long, value_enum)]
     pub channel: Option<Channel>,
-    /// More of what the profile offers, by name
+    /// More than the engine, by name: rootless-extras, model, registry
     #[arg(long = "with", value_name = "NAME", value_delimiter = ',')]
     pub with: Vec<String>,
+    /// A mirror of Docker's packages, by name; what it serves is still Docker's by signature
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(crate::profile::mirrors()))]
+    pub mirror: Option<String>,
+    /// The image for `--with registry`: an archive of `docker save`
+    #[arg(long, value_name = "FILE")]
+    pub registry_image: Option<PathBuf>,
     /// Install exactly what a lock file says
     #[arg(long, value_name = "FILE")]
     pub locked: Option<PathBuf>,

@@ -4,10 +4,11 @@ use super::arguments::{Changing, Configuration, Wanted};
 use super::run::{Run, lock};
 use crate::apply;
 use crate::clock::now_us;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::facts::{self, Facts};
 use crate::host::Touch;
+use crate::host::fetch::mask;
 use crate::host::local::LocalHost;
 use crate::host::{Look, Question};
 use crate::lockfile::Lock;
@@ -15,7 +16,7 @@ use crate::plan::{self, Plan};
 use crate::profile::{self, Config, Flags, Gpu, Library, Settings};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
@@ -56,6 +57,9 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     if !no_smoke {
         run.tell(&Event::Step { title: "the proof: a container".into(), number: 1, of: 1 });
         crate::smoke::smoke(&host)?;
+        if settings.site.registry.is_some() {
+            crate::smoke::registry(&host)?;
+        }
     }
     tell_about_sessions(run, &plan);
     Ok(Exit::Done)
@@ -75,8 +79,10 @@ fn prepare(
         gpu: None,
         with: wanted.with.clone(),
         wait,
+        mirror: wanted.mirror.clone(),
+        registry_image: wanted.registry_image.as_deref().map(from_here).transpose()?,
     };
-    let (facts, settings) = settle(flags, &wanted.configuration, host)?;
+    let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
     users_exist(&settings.users, host)?;
     no_gpu_yet(&settings)?;
     run.tell(&Event::Started {
@@ -85,9 +91,18 @@ fn prepare(
         host: format!("{}, {}", settings.profile.title, facts.architecture),
     });
     tell_of_its_end(run, &settings);
+    for text in settings.look_around(&facts, host)? {
+        run.tell(&Event::Note { text });
+    }
+    tell_of_the_engines_proxy(run, &settings, &facts, host);
     let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))
+}
+
+/// A relative path is meant from where the caller stands.
+fn from_here(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).or_fail(|| format!("cannot read `{}`", path.display()))
 }
 
 /// What this host is, and what is wanted of it: flags over configuration over profile.
@@ -159,6 +174,20 @@ fn tell_of_its_end(run: &Run, settings: &Settings) {
     let end = settings.profile.end_of_life;
     if jiff::Zoned::now().date() > end {
         let text = format!("{} has had no security support of its own since {end}", settings.profile.title);
+        run.tell(&Event::Note { text });
+    }
+}
+
+/// The engine pulls by itself, and by no proxy that it was not told of.
+fn tell_of_the_engines_proxy(run: &Run, settings: &Settings, facts: &Facts, host: &LocalHost) {
+    if facts.engine || settings.daemon.asked.contains_key("proxies") {
+        return;
+    }
+    if let Some(proxy) = host.proxy() {
+        let text = format!(
+            "packages come by the proxy `{}`; for the engine to pull by one, name it in `[daemon.proxies]`",
+            mask(&proxy)
+        );
         run.tell(&Event::Note { text });
     }
 }

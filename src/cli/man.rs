@@ -60,7 +60,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "http_proxy, https_proxy, all_proxy, no_proxy",
-        "Proxies, for what `rprov` fetches and for the commands that it runs; also in capitals.",
+        "Proxies, for what `rprov` fetches and for the commands that it runs; also in capitals. What apt or dnf is told in its own configuration goes before them.",
     ),
     ("NO_COLOR", "No colours, unless `--color always` asks for them."),
 ];

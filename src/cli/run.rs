@@ -5,6 +5,7 @@ use crate::clock::now_us;
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::host::Touch;
+use crate::host::fetch::mask;
 use crate::host::local::LocalHost;
 use crate::receipt::{Entry, Receipt};
 use crate::ui::{self, Manner};
@@ -69,12 +70,14 @@ impl Run {
         matches!(self.verb, "install" | "plan" | "uninstall" | "smoke" | "status")
     }
 
+    /// Masked as a whole: whatever it quotes may hold an address with its password.
     fn error_event(&self, error: &Error) -> Event {
+        let masked = |lines: &[String]| lines.iter().map(|line| mask(line)).collect();
         Event::Error {
-            what: error.what().to_owned(),
-            because: error.reasons().to_vec(),
-            output: error.output().to_vec(),
-            hint: error.next().map(str::to_owned),
+            what: mask(error.what()),
+            because: masked(error.reasons()),
+            output: masked(error.output()),
+            hint: error.next().map(mask),
             log: self.log_made(),
         }
     }

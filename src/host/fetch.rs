@@ -1,11 +1,15 @@
 //! Fetches over HTTP as this host would: its trust store, its name service, its proxies; bounded in time and size.
 
+mod proxy;
+
+pub use proxy::Proxies;
+
 use super::local::PATH;
 use crate::error::{Error, Result};
 use reqwest::blocking::{Client, Response};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CACHE_CONTROL, HeaderMap, RETRY_AFTER};
-use reqwest::{StatusCode, redirect};
+use reqwest::{NoProxy, Proxy, StatusCode, redirect};
 use rustls::CertificateError;
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error as StdError;
@@ -33,6 +37,7 @@ const KEPT: usize = 8 << 20;
 /// One a run. It costs nothing before the first fetch: client, roots and thread are made then.
 pub struct Fetcher {
     client: OnceLock<Client>,
+    proxies: OnceLock<Proxies>,
     kept: Mutex<HashMap<String, Vec<u8>>>,
     stall: Duration,
     pauses: [Duration; 2],
@@ -40,13 +45,30 @@ pub struct Fetcher {
 
 impl Default for Fetcher {
     fn default() -> Self {
-        Fetcher { client: OnceLock::new(), kept: Mutex::default(), stall: STALL, pauses: PAUSES }
+        Fetcher {
+            client: OnceLock::new(),
+            proxies: OnceLock::new(),
+            kept: Mutex::default(),
+            stall: STALL,
+            pauses: PAUSES,
+        }
     }
 }
 
 impl Fetcher {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on by these proxies; only the first call counts, and it has to come before the first fetch.
+    pub fn through(&self, proxies: impl FnOnce() -> Proxies) -> &Self {
+        self.proxies.get_or_init(proxies);
+        self
+    }
+
+    /// The proxy for addresses of a scheme, whatever the host.
+    pub fn proxy(&self, scheme: &str) -> Option<String> {
+        self.proxies.get().and_then(|proxies| proxies.to_use(scheme, ""))
     }
 
     /// Fetches a URL, at most `limit` bytes. The same URL is fetched once a run, if its body is not large (8 MB).
@@ -78,7 +100,7 @@ impl Fetcher {
                 Err(miss) => miss,
             };
             let (Some(asked), Some(pause)) = (miss.again_after, pauses.next()) else {
-                return Err(*miss.error);
+                return Err(self.naming_the_proxy(url, *miss.error));
             };
             tracing::debug!("{}; trying again", miss.error);
             std::thread::sleep(asked.min(RETRY_AFTER_LIMIT).max(*pause));
@@ -97,6 +119,18 @@ impl Fetcher {
         body(url, response, limit)
     }
 
+    /// A refused connection is most often not the mirror's, where a proxy stands between.
+    fn naming_the_proxy(&self, url: &str, error: Error) -> Error {
+        let Ok(url) = reqwest::Url::parse(url) else { return error };
+        let told = self.proxies.get().and_then(|p| p.told(url.scheme(), url.host_str().unwrap_or_default()));
+        match told.flatten() {
+            Some(proxy) if !error.absent => {
+                error.because(format!("by the proxy `{}`, as the package manager is told", mask(proxy)))
+            }
+            _ => error,
+        }
+    }
+
     fn keep(&self, url: &str, body: &[u8]) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         match body.len() <= KEPT {
@@ -109,7 +143,7 @@ impl Fetcher {
         match self.client.get() {
             Some(client) => Ok(client),
             None => {
-                let client = client(self.stall)?;
+                let client = client(self.stall, self.proxies.get().cloned().unwrap_or_default())?;
                 Ok(self.client.get_or_init(|| client))
             }
         }
@@ -147,7 +181,7 @@ impl From<Error> for Miss {
     }
 }
 
-fn client(stall: Duration) -> Result<Client> {
+fn client(stall: Duration, proxies: Proxies) -> Result<Client> {
     let failed =
         |error: &(dyn StdError + 'static)| Error::failed("cannot set up HTTPS").because(deepest(error));
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -155,7 +189,13 @@ fn client(stall: Duration) -> Result<Client> {
         .map_err(|e| failed(&e))?
         .with_root_certificates(roots())
         .with_no_client_auth();
-    Client::builder()
+    let mut builder = Client::builder();
+    // Without proxies of its own the client goes by the environment.
+    if !proxies.is_empty() {
+        let by = Proxy::custom(move |url| proxies.to_use(url.scheme(), url.host_str().unwrap_or_default()));
+        builder = builder.proxy(by.no_proxy(NoProxy::from_env()));
+    }
+    builder
         .user_agent(concat!("rprov/", env!("CARGO_PKG_VERSION")))
         .tls_backend_preconfigured(tls)
         .dns_resolver(Arc::new(Getent))
@@ -292,7 +332,7 @@ fn by_status(url: &str, status: StatusCode, headers: &HeaderMap) -> Miss {
 fn wants_proxy_password(url: &str) -> Error {
     Error::failed(format!("cannot fetch `{}`", mask(url)))
         .because("the proxy wants a user name and a password")
-        .hint("write them into `https_proxy`: `http://user:password@proxy:3128`")
+        .hint("write them into apt's configuration, `Acquire::http::Proxy \"http://user:password@proxy:3128\";`, or into `https_proxy`")
 }
 
 /// The seconds that a server asks for; a date counts as none.

@@ -6,7 +6,7 @@ mod lists;
 mod progress;
 
 use self::progress::Progress;
-use super::fetch::{self, Fetcher};
+use super::fetch::{self, Fetcher, Proxies};
 use super::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
@@ -83,6 +83,23 @@ impl LocalHost {
 
     fn at(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// The proxy for what is fetched from anywhere, if there is one.
+    pub fn proxy(&self) -> Option<String> {
+        self.fetcher().proxy("https")
+    }
+
+    /// By the proxies of the host's package manager; a question that has no answer is a host without.
+    fn fetcher(&self) -> &Fetcher {
+        self.fetcher.through(|| {
+            let apt = self.query(&Question::AptConfig).map(|told| Proxies::of_apt(&told.stdout));
+            let dnf = || self.read_text(Path::new("/etc/dnf/dnf.conf")).ok().flatten();
+            match apt {
+                Ok(proxies) if !proxies.is_empty() => proxies,
+                _ => dnf().map(|text| Proxies::of_dnf(&text)).unwrap_or_default(),
+            }
+        })
     }
 
     /// What a question was answered may be another thing after a change.
@@ -201,13 +218,13 @@ impl Look for LocalHost {
 
     fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
         let began = Instant::now();
-        let fetched = self.fetcher.fetch(url, limit);
+        let fetched = self.fetcher().fetch(url, limit);
         tracing::debug!(bytes = fetched.as_ref().map_or(0, Vec::len), took = ?began.elapsed(), "fetched {}", fetch::mask(url));
         fetched
     }
 
     fn fetch_again(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
-        self.fetcher.fetch_again(url, limit)
+        self.fetcher().fetch_again(url, limit)
     }
 
     fn now(&self) -> i64 {
@@ -429,6 +446,11 @@ impl LocalHost {
         file.seek(SeekFrom::Start(from)).or_fail(cannot)?;
         file.read_to_end(&mut bytes).or_fail(cannot)?;
         let stdout = String::from_utf8_lossy(&bytes).into_owned();
+        // A program may have named an address with its password, which is nothing for a log.
+        let shown = fetch::mask(&stdout);
+        if shown != stdout {
+            file.set_len(from).and_then(|()| file.write_all(shown.as_bytes())).or_fail(cannot)?;
+        }
         Ok(Output { code: output.status.code().unwrap_or(-1), stdout, stderr: String::new() })
     }
 

@@ -69,6 +69,8 @@ pub enum Question {
     DpkgArchitecture,
     /// `dpkg-query -W` of these packages: name, status, version, a line each.
     DpkgQuery { names: Vec<String> },
+    /// `apt-config dump`: what apt is told, its proxies among it.
+    AptConfig,
     /// What apt would do, on a state of its own in a temporary directory.
     Apt(AptQuestion),
     /// `systemctl show UNIT`, the named properties only.
@@ -79,6 +81,10 @@ pub enum Question {
     DockerdValidate { config: Vec<u8>, flags: Vec<String> },
     /// `dockerd --version`.
     DockerdVersion,
+    /// `docker image inspect` of this name, by the host's own socket.
+    Image { reference: String },
+    /// `docker ps --all` of the containers that are made of this image: a name a line.
+    ContainersOf { image: String },
     /// `systemd-detect-virt`.
     DetectVirt,
     /// `uname -r`.

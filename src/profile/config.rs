@@ -1,7 +1,7 @@
 //! What the administrator of this host wants: `/etc/rprov/config.toml`, or the file named instead of it.
 
 use super::document::Document;
-use super::form::Json;
+use super::form::{Json, absolute};
 use crate::error::{Error, Result};
 use crate::host::{Look, trusted};
 use serde::de::Error as _;
@@ -28,6 +28,9 @@ pub struct Config {
     /// How long to wait for locks, clocks and the network.
     #[serde(deserialize_with = "duration")]
     pub wait: Option<Duration>,
+    /// A mirror by name: an address for `[source.*]`.
+    pub mirror: Option<String>,
+    pub registry: Registry,
     /// Other places for what the profile names.
     pub source: BTreeMap<SourceName, Source>,
     /// Merged into daemon.json, key by key.
@@ -66,6 +69,19 @@ pub struct Source {
     pub url: Option<String>,
     /// Replaces the shipped key, also with the original's address.
     pub key: Option<Key>,
+}
+
+/// The local registry that `with = ["registry"]` sets up.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// An archive of `docker save`. Nothing is pulled.
+    #[serde(default, deserialize_with = "archive")]
+    pub image: Option<PathBuf>,
+}
+
+fn archive<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<PathBuf>, D::Error> {
+    absolute(from).map(Some)
 }
 
 /// The administrator's own key file: it is the pin.
@@ -173,6 +189,9 @@ with = ["rootless-extras"]
 url = "https://mirror.example/docker-ce/"
 key = "/etc/rprov/keys/mirror.asc"
 
+[registry]
+image = "/srv/registry.tar"
+
 [daemon]
 log-driver = "local"
 "#;
@@ -193,6 +212,8 @@ log-driver = "local"
             gpu: Some(Gpu::Auto),
             with: vec!["rootless-extras".to_owned()],
             wait: Some(Duration::from_secs(90 * 60)),
+            mirror: None,
+            registry: Registry { image: Some(PathBuf::from("/srv/registry.tar")) },
             source: BTreeMap::from([(SourceName::Docker, source)]),
             daemon: Json(serde_json::Map::from_iter([("log-driver".to_owned(), "local".into())])),
         };

@@ -5,16 +5,20 @@ mod derivative;
 mod document;
 mod form;
 mod library;
+mod mirrors;
 mod order;
 mod refusal;
 mod settings;
+mod site;
 
-pub use config::{Config, DEFAULT as CONFIG, Gpu, Key, Source, SourceName, wait};
+pub use config::{Config, DEFAULT as CONFIG, Gpu, Key, Registry, Source, SourceName, wait};
 pub use derivative::{Derivative, Release};
 pub use form::{
     Apt, BaseKey, Condition, Conflicts, Fingerprint, Json, KeyPin, Matches, Packages, Profile, Repository,
     Traces, Units,
 };
 pub use library::{Library, Listed, Origin, SITE, choose};
+pub use mirrors::mirrors;
 pub use order::{source, steps};
 pub use settings::{AptSource, Daemon, Flags, Settings, Trust};
+pub use site::Site;

@@ -1,15 +1,17 @@
 //! The one list that gives the order of the steps.
 
 use super::settings::{Settings, Trust};
+use super::site::POOL_KEYS;
 use crate::daemon_config;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::lockfile::{Lock, LockedPackage};
-use crate::resources::json_keys::Engine;
+use crate::resources::json_keys::{Defaults, Engine, flags_without_hosts};
 use crate::resources::packages::Versions;
 use crate::resources::repository::Source;
 use crate::resources::trace::Trace;
-use crate::steps::{Step, daemon_json, docker_group, members, packages, repository, units};
+use crate::steps::drop_in::DropIn;
+use crate::steps::{Step, daemon_json, docker_group, members, packages, registry, repository, units};
 use crate::trust::Pin;
 use crate::trust::apt::AptSource;
 use crate::version;
@@ -27,14 +29,15 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
     }
     let profile = &settings.profile;
     let source = source(settings, &facts.architecture)?;
-    Ok(vec![
+    let mut steps = vec![
         repository::step(&source),
         docker_group::step(&profile.group),
-        daemon_json::step(
-            daemon_config::keys_to_set(&settings.daemon.asked),
-            engine(settings, facts),
-            &profile.units.engine,
-        ),
+        daemon_json::step(daemon_json::Asked {
+            keys: daemon_config::keys_to_set(&settings.daemon_asked()),
+            engine: engine(settings, facts),
+            drop_ins: drop_ins(settings),
+            traces: site_traces(settings),
+        }),
         packages::step(packages::Asked {
             source,
             packages: match lock {
@@ -46,7 +49,21 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
         }),
         members::step(&settings.users, &profile.group),
         units::step(&profile.units.start),
-    ])
+    ];
+    steps.extend(settings.site.registry.as_ref().map(registry::step));
+    Ok(steps)
+}
+
+/// What cannot be said in daemon.json, or not there alone.
+fn drop_ins(settings: &Settings) -> Vec<DropIn> {
+    let hosts = settings.daemon.asked.contains_key("hosts").then(DropIn::docker_hosts);
+    hosts.into_iter().chain(settings.site.containerd_root.as_deref().map(DropIn::containerd_root)).collect()
+}
+
+/// A `data-root` that is not there yet: what was there before is nobody's to remove.
+fn site_traces(settings: &Settings) -> Vec<Trace> {
+    let made = settings.site.made.iter().map(|path| Trace { path: path.clone(), data: false });
+    made.chain(settings.site.data.iter().map(|path| Trace { path: path.clone(), data: true })).collect()
 }
 
 /// The source as it is fetched and written; an administrator's own key file is the pin.
@@ -75,15 +92,27 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
 
 /// On a host that has an engine already nothing of ours is written that nobody asked for.
 fn engine(settings: &Settings, facts: &Facts) -> Engine {
-    let defaults =
-        if facts.engine { Vec::new() } else { daemon_config::keys_to_set(&settings.daemon.defaults) };
+    let defaults = if facts.engine { Vec::new() } else { defaults(settings) };
     Engine {
         unit: settings.profile.units.engine.clone(),
         version: settings.version.as_deref().map(|asked| version::upstream(asked).to_owned()),
-        unless_named: ["log-driver", "log-opts"].map(str::to_owned).to_vec(),
+        flags: settings.daemon.asked.contains_key("hosts").then(flags_without_hosts),
         to_come: !facts.engine,
         defaults,
     }
+}
+
+fn defaults(settings: &Settings) -> Vec<Defaults> {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let logs = Defaults {
+        keys: daemon_config::keys_to_set(&settings.daemon.defaults),
+        unless_named: names(&["log-driver", "log-opts"]),
+    };
+    let pools = settings.site.pools.iter().map(|pools| Defaults {
+        keys: vec![(names(&["default-address-pools"]), pools.clone())],
+        unless_named: names(&POOL_KEYS),
+    });
+    std::iter::once(logs).filter(|logs| !logs.keys.is_empty()).chain(pools).collect()
 }
 
 fn wanted_packages(settings: &Settings, facts: &Facts, upgrade: bool) -> BTreeMap<String, Versions> {

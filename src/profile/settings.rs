@@ -4,6 +4,9 @@ use super::config::{Config, Gpu, Key};
 use super::document::nearest;
 use super::form::{Apt, Fingerprint, Profile, Repository};
 use super::library::Library;
+use super::mirrors::with_mirror;
+use super::site::{REGISTRY, Site};
+use crate::daemon_config::{self, Severity};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::version;
@@ -22,6 +25,10 @@ pub struct Flags {
     pub gpu: Option<Gpu>,
     pub with: Vec<String>,
     pub wait: Option<Duration>,
+    /// A mirror by name.
+    pub mirror: Option<String>,
+    /// The archive with the image of the local registry.
+    pub registry_image: Option<PathBuf>,
 }
 
 /// Everything decided that can be decided without looking at the host again.
@@ -36,6 +43,9 @@ pub struct Settings {
     pub wait: Duration,
     pub source: AptSource,
     pub daemon: Daemon,
+    pub registry_image: Option<PathBuf>,
+    /// Empty until somebody looked around on the host.
+    pub site: Site,
 }
 
 /// The source as it is used on this host: the profile's, with the configuration's address and key.
@@ -76,12 +86,19 @@ pub struct Daemon {
 impl Settings {
     /// Lays the command line over the configuration over the profile. A list that is given replaces the one below it.
     pub fn merge(flags: Flags, config: Config, profile: Profile, library: &Library) -> Result<Settings> {
+        let config = with_mirror(flags.mirror.clone(), config)?;
+        daemon_keys_are_right(&config.daemon.0, flags.version.as_deref().or(config.version.as_deref()))?;
         let channel = flags.channel.or(config.channel.clone());
         let Repository::Apt(apt) = &profile.repository;
         let source = apt_source(apt, channel, &config, library)?;
         let with = given(flags.with, config.with);
         for name in &with {
-            known("optional software", name, profile.packages.with.keys())?;
+            let registry = REGISTRY.to_owned();
+            known("optional software", name, profile.packages.with.keys().chain([&registry]))?;
+        }
+        if flags.registry_image.is_some() && !with.iter().any(|name| name == REGISTRY) {
+            return Err(Error::usage("an image for a local registry was given, and none is wanted")
+                .hint(format!("add `--with {REGISTRY}`, or leave `--registry-image` out")));
         }
         Ok(Settings {
             source,
@@ -90,6 +107,8 @@ impl Settings {
             version: flags.version.or(config.version),
             gpu: flags.gpu.or(config.gpu).unwrap_or_default(),
             wait: flags.wait.or(config.wait).unwrap_or(WAIT),
+            registry_image: flags.registry_image.or(config.registry.image),
+            site: Site::default(),
             daemon: Daemon { asked: config.daemon.0, defaults: profile.daemon.0.clone() },
             profile,
         })
@@ -153,13 +172,35 @@ impl Trust {
     }
 }
 
+/// Wrong keys are told before anything is asked of the network. What depends on the host (an installed engine's version,
+/// the arguments of its unit) is looked at with the file.
+fn daemon_keys_are_right(
+    asked: &serde_json::Map<String, serde_json::Value>,
+    version: Option<&str>,
+) -> Result<()> {
+    let problems = daemon_config::check(asked, version, &[]);
+    let refused: Vec<String> =
+        problems.iter().filter(|p| p.severity() == Severity::Refuse).map(ToString::to_string).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Error::usage("cannot use `[daemon]` of the configuration")
+        .because("the daemon would not start with it")
+        .tail(&refused.join("\n"))
+        .hint("mend `[daemon]` in the configuration, then run the same command again"))
+}
+
 /// The list that is given, else the one below it.
 fn given(above: Vec<String>, below: Vec<String>) -> Vec<String> {
     if above.is_empty() { below } else { above }
 }
 
 /// Refuses a name that is none of these, with the one that was probably meant.
-fn known<'k>(what: &str, name: &str, names: impl Iterator<Item = &'k String> + Clone) -> Result<()> {
+pub(super) fn known<'k>(
+    what: &str,
+    name: &str,
+    names: impl Iterator<Item = &'k String> + Clone,
+) -> Result<()> {
     if names.clone().any(|known| known == name) {
         return Ok(());
     }
@@ -268,6 +309,14 @@ mod tests {
             let facts = gather(host).expect("gathers");
             assert_eq!(settings.packages(&facts), names(&[&engine[..], &more[..]].concat()));
         }
+    }
+
+    #[test]
+    fn a_wrong_key_for_the_daemon_is_told_at_once() {
+        let daemon = crate::profile::Json([("log-drive".to_owned(), "local".into())].into_iter().collect());
+        let error = merge(Flags::default(), Config { daemon, ..Config::default() }).expect_err("is wrong");
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.to_string().contains("did you mean `log-driver`?"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{Change, How, Resource, WayBack};
 use crate::daemon_config::{self, Severity};
 use crate::error::{Error, Exit, Result};
 use crate::event::Line;
+use crate::host::fetch::mask;
 use crate::host::{Look, Owner, Question, Touch, trusted};
 use crate::json::{self, KeyPath, TakeBack, take_back};
 use serde::{Deserialize, Serialize};
@@ -30,12 +31,19 @@ pub struct Engine {
     pub version: Option<String>,
     /// Its unit: a key that is also a flag there makes it refuse to start.
     pub unit: String,
-    /// Defaults of ours, and the keys of which none may be named in the file for them to count.
-    pub defaults: Vec<(KeyPath, Value)>,
-    pub unless_named: Vec<String>,
+    /// Its arguments as they will be, where a drop-in of ours changes them.
+    pub flags: Option<Vec<String>>,
+    pub defaults: Vec<Defaults>,
     /// Whether a file that is there must be judged even where nothing of ours goes into it: an engine that is to come
     /// would not start with a wrong one.
     pub to_come: bool,
+}
+
+/// Defaults of ours, and the keys of which none may be named in the file for them to count.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Defaults {
+    pub keys: Vec<(KeyPath, Value)>,
+    pub unless_named: Vec<String>,
 }
 
 /// The values of our keys, and the file itself; as a want, the file is whatever it takes.
@@ -65,14 +73,39 @@ impl JsonKeys {
         fault.into_error(self.path.display())
     }
 
+    /// The arguments that dockerd will start with. Whoever gives it others than the package does has a drop-in of
+    /// their own, which ours would fight.
+    fn flags(&self, now: Vec<String>) -> Result<Vec<String>> {
+        let Some(planned) = &self.engine.flags else { return Ok(now) };
+        let without_hosts = without_hosts(&now);
+        if without_hosts == *planned {
+            return Ok(planned.clone());
+        }
+        Err(Error::refused(format!("cannot set `hosts` in `{}`", self.path.display()))
+            .because(format!(
+                "`{}` starts dockerd with arguments of its own: {}",
+                self.engine.unit,
+                now.join(" ")
+            ))
+            .hint(format!("name the addresses there, with -H: systemctl edit {}", self.engine.unit)))
+    }
+
+    /// The defaults that count in a file with these keys.
+    fn due(&self, map: &Map<String, Value>) -> Vec<(KeyPath, Value)> {
+        let named =
+            |key: &String| map.contains_key(key) || self.keys.iter().any(|ours| ours.first() == Some(key));
+        let counts = |defaults: &&Defaults| !defaults.unless_named.iter().any(named);
+        self.engine.defaults.iter().filter(counts).flat_map(|defaults| defaults.keys.clone()).collect()
+    }
+
     /// By rprov's own table first, then by dockerd itself where one is installed that can (23.0 on).
     /// What was right before is wrong by the configuration (exit 2); what was wrong already is the host's (exit 4).
     fn validate(&self, was: &[u8], text: &[u8], host: &dyn Look) -> Result<()> {
         let config = json::read(text).map_err(|fault| self.cannot_use(fault))?;
-        let flags = flags(&Shown::of(host, &self.engine.unit)?);
+        let flags = self.flags(flags(&Shown::of(host, &self.engine.unit)?))?;
         let version = match &self.engine.version {
             Some(version) => Some(version.clone()),
-            None => version(&host.query(&Question::DockerdVersion)?.stdout),
+            None => installed_version(host)?,
         };
         let refused = |config: &Map<String, Value>| -> Vec<String> {
             let problems = daemon_config::check(config, version.as_deref(), &flags);
@@ -114,10 +147,51 @@ fn flags(unit: &Shown) -> Vec<String> {
     }
 }
 
+/// The arguments without those that name addresses, and without what the environment adds.
+fn without_hosts(flags: &[String]) -> Vec<String> {
+    let mut rest = Vec::new();
+    let mut flags = flags.iter();
+    while let Some(flag) = flags.next() {
+        match flag.as_str() {
+            "-H" | "--host" => drop(flags.next()),
+            other if other.starts_with("-H") || other.starts_with("--host=") || other.starts_with('$') => {}
+            other => rest.push(other.to_owned()),
+        }
+    }
+    rest
+}
+
+/// What dockerd is left with where the addresses are in daemon.json, as `templates/docker-hosts.conf` has it.
+pub fn flags_without_hosts() -> Vec<String> {
+    without_hosts(&PACKAGED_FLAGS.map(str::to_owned))
+}
+
+/// An address with a name or a password in it, anywhere in a value.
+fn has_password(value: &Value) -> bool {
+    let text = value.to_string();
+    mask(&text) != text
+}
+
+/// That of the dockerd on this host; none where there is none.
+pub fn installed_version(host: &dyn Look) -> Result<Option<String>> {
+    Ok(version(&host.query(&Question::DockerdVersion)?.stdout))
+}
+
 /// `Docker version 26.1.5, build a72d7cd`
 fn version(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("version ")?;
     rest.split([',', '+', ' ']).next().map(str::to_owned)
+}
+
+impl Change<JsonKeys> {
+    /// The keys that get another value.
+    pub fn changed_keys(&self) -> Vec<KeyPath> {
+        let value = |keys: &Keys, key: &KeyPath| {
+            keys.values.iter().find(|(k, _)| k == key).and_then(|(_, v)| v.clone())
+        };
+        let changed = |key: &&KeyPath| value(&self.before, key) != value(&self.after, key);
+        self.resource.keys.iter().filter(changed).cloned().collect()
+    }
 }
 
 impl Resource for JsonKeys {
@@ -130,9 +204,7 @@ impl Resource for JsonKeys {
         }
         let map = json::read(file.bytes().unwrap_or_default()).map_err(|fault| self.cannot_use(fault))?;
         let values = self.keys.iter().map(|key| (key.clone(), json::lookup(&map, key).cloned())).collect();
-        let named =
-            |key: &String| map.contains_key(key) || self.keys.iter().any(|ours| ours.first() == Some(key));
-        let defaults_due = !self.engine.defaults.is_empty() && !self.engine.unless_named.iter().any(named);
+        let defaults_due = !self.due(&map).is_empty();
         Ok(Keys { values, file: Some(file), defaults_due })
     }
 
@@ -147,10 +219,15 @@ impl Resource for JsonKeys {
         }
         let mut values = want.values.clone();
         if now.defaults_due {
-            values.extend(self.engine.defaults.iter().map(|(k, v)| (k.clone(), Some(v.clone()))));
+            let text = now.file.as_ref().and_then(Node::bytes).unwrap_or_default();
+            let map = json::read(text).map_err(|fault| self.cannot_use(fault))?;
+            values.extend(self.due(&map).into_iter().map(|(k, v)| (k, Some(v))));
         }
+        // dockerd alone reads it: a password in it is nobody else's.
+        let secret = values.iter().flat_map(|(_, v)| v).any(has_password);
         let (text, owner) = match &now.file {
             Some(Node::File { bytes, owner }) => (bytes.0.clone(), *owner),
+            _ if secret => (Vec::new(), Owner { mode: 0o600, ..Owner::ROOT_0644 }),
             _ => (Vec::new(), Owner::ROOT_0644),
         };
         let bytes = json::edit(&text, &values).map_err(|fault| self.cannot_use(fault))?;
@@ -180,12 +257,12 @@ impl Resource for JsonKeys {
             let name = format!("{path}: {}", key.join("."));
             match (value(before, key), value(after, key)) {
                 (was, is) if was == is => None,
-                (None, Some(is)) => Some(Line::add("json-key", name, is.to_string())),
-                (Some(was), None) => Some(Line::remove("json-key", name, was.to_string())),
+                (None, Some(is)) => Some(Line::add("json-key", name, mask(&is.to_string()))),
+                (Some(was), None) => Some(Line::remove("json-key", name, mask(&was.to_string()))),
                 (was, is) => Some(Line::change(
                     "json-key",
                     name,
-                    format!("{} → {}", was.unwrap_or_default(), is.unwrap_or_default()),
+                    mask(&format!("{} → {}", was.unwrap_or_default(), is.unwrap_or_default())),
                 )),
             }
         };
@@ -270,6 +347,26 @@ mod tests {
         let shown = "ExecStart={ path=/usr/bin/dockerd ; argv[]=/usr/bin/dockerd -H fd:// --debug ; ignore_errors=no ; }";
         assert_eq!(flags(&Shown::parse(shown)), ["-H", "fd://", "--debug"]);
         assert_eq!(flags(&Shown::default()), PACKAGED_FLAGS);
+    }
+
+    #[test]
+    fn the_arguments_without_addresses_are_those_of_our_drop_in() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let ours = words("--containerd=/run/containerd/containerd.sock");
+        assert_eq!(flags_without_hosts(), ours);
+        assert!(
+            include_str!("../../templates/docker-hosts.conf")
+                .contains(&format!("dockerd {}\n", ours.join(" ")))
+        );
+        let file = |flags| JsonKeys {
+            path: "/etc/docker/daemon.json".into(),
+            keys: Vec::new(),
+            engine: Engine { flags: Some(flags), unit: "docker.service".into(), ..Engine::default() },
+        };
+        let debians = words("-H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS");
+        assert_eq!(file(ours.clone()).flags(debians).unwrap(), ours);
+        let error = file(ours).flags(words("-H tcp://127.0.0.1:2375 --debug")).unwrap_err().to_string();
+        assert!(error.contains("systemctl edit docker.service"), "{error}");
     }
 
     #[test]

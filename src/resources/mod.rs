@@ -5,6 +5,7 @@ pub mod conffiles;
 pub mod consequence;
 pub mod file;
 pub mod group;
+pub mod image;
 pub mod json_keys;
 pub mod member;
 pub mod packages;
@@ -254,6 +255,7 @@ kinds! {
     Member = member::Member,
     Unit = unit::Unit,
     Trace = trace::Trace,
+    Image = image::Image,
 }
 
 impl AnyChange {

@@ -5,7 +5,10 @@ mod image;
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
 use crate::host::{Command, Output, Touch};
+use crate::steps::registry::{ADDRESS, UNIT};
 use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,6 +43,36 @@ pub fn smoke(host: &dyn Touch) -> Result<()> {
     engine.versions()?;
     engine.facts()?;
     engine.container(work.path())
+}
+
+/// Asks the local registry whether it is one; it may take a moment to start.
+///
+/// # Errors
+/// Nobody answers there within half a minute, or somebody who is no registry.
+pub fn registry(host: &dyn Touch) -> Result<()> {
+    let cannot = || Error::failed(format!("the registry does not answer on {ADDRESS}"));
+    let hint = format!("journalctl -u {UNIT} --no-pager");
+    let mut answer = String::new();
+    for _ in 0..60 {
+        answer = version_check().unwrap_or_default();
+        if answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200") {
+            let text = format!("a registry answers on {ADDRESS}");
+            host.tell(Event::Check { id: "smoke-registry".into(), ok: true, text });
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Err(cannot().because(answer.lines().next().unwrap_or("nobody listens")).hint(hint))
+}
+
+/// The version check of the distribution protocol: 200 is a registry that lets everybody in.
+fn version_check() -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(ADDRESS)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /v2/ HTTP/1.0\r\nHost: localhost:5000\r\n\r\n")?;
+    let mut answer = [0; 64];
+    let length = stream.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
 struct Engine<'a> {

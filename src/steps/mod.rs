@@ -2,8 +2,10 @@
 
 pub mod daemon_json;
 pub mod docker_group;
+pub mod drop_in;
 pub mod members;
 pub mod packages;
+pub mod registry;
 pub mod repository;
 pub mod units;
 

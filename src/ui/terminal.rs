@@ -185,6 +185,9 @@ pub fn plan(steps: &[PlannedStep], color: bool) -> String {
         for line in changes(&step.lines, color) {
             text.push_str(&format!("    {line}\n"));
         }
+        for then in &step.then {
+            text.push_str(&format!("    then {then}\n"));
+        }
     }
     text.trim_end().to_owned()
 }

@@ -2,6 +2,7 @@
 //! taught it refuses with a panic, so that no test passes by an accident.
 
 mod apt;
+mod docker;
 mod releases;
 mod runs;
 mod systemd;
@@ -347,6 +348,8 @@ impl Look for Model {
             Question::Journal { .. } => {
                 Output { stdout: "failed to start daemon: unable to configure\n".into(), ..Output::default() }
             }
+            Question::Image { reference } => self.image(reference),
+            Question::ContainersOf { .. } => Output::default(),
             Question::DockerdVersion => self.dockerd_version(),
             Question::DockerdValidate { config, .. } => self.dockerd_validate(config),
             other => panic!("the model was not taught {other:?}"),
@@ -412,6 +415,7 @@ impl Touch for Model {
                 "dpkg" if argv.get(1) == Some(&"--verify") => Output::default(),
                 "apt-mark" => self.apt_mark(&argv[1..]),
                 "systemctl" => self.systemctl(&argv[1..]),
+                "docker" if argv[1..3] == ["--host", "unix:///run/docker.sock"] => self.docker(&argv[3..]),
                 _ => panic!("the model was not taught {argv:?}"),
             })
         })

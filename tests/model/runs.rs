@@ -56,7 +56,9 @@ impl<'a> Runs<'a> {
         let mut facts = self.facts.clone();
         facts.engine = self.host.exists(Path::new("/usr/bin/dockerd")).unwrap();
         let profile = profile::choose(&facts, &library).unwrap();
-        let settings = Settings::merge(self.flags.clone(), self.config.clone(), profile, &library).unwrap();
+        let mut settings =
+            Settings::merge(self.flags.clone(), self.config.clone(), profile, &library).unwrap();
+        settings.look_around(&facts, self.host).unwrap();
         profile::steps(&settings, &facts, None, upgrade).unwrap()
     }
 

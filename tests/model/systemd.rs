@@ -73,6 +73,7 @@ impl Model {
                 self.stop(unit);
                 Output::default()
             }
+            ["reload", _] => Output::default(),
             ["start" | "restart", unit] => self.start(unit),
             other => panic!("the model was not taught systemctl {other:?}"),
         }

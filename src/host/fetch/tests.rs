@@ -196,3 +196,22 @@ fn a_certificate_from_the_future_waits_for_the_clock_and_an_unknown_one_is_refus
     }
     assert!(judge(CertificateError::UnknownIssuer).next().unwrap().contains("update-ca-certificates"));
 }
+
+#[test]
+fn a_proxy_that_the_package_manager_is_told_to_use_is_used_with_its_password_and_its_refusal_names_it_masked()
+{
+    let server = serve(&[&ok("by proxy"), &status("407 Proxy Authentication Required")]);
+    let address = server.url.trim_start_matches("http://").trim_end_matches("/file").to_owned();
+    let dump = format!("Acquire::http::Proxy \"http://al%69ce:s%3Acret@{address}/\";\n");
+    let fetcher = fetcher();
+    fetcher.through(|| Proxies::of_apt(&dump));
+    assert_eq!(fetcher.fetch("http://mirror.invalid/index", 10).unwrap(), b"by proxy");
+    let error = fetcher.fetch("http://mirror.invalid/more", 10).unwrap_err().to_string();
+    assert!(error.contains("the proxy wants a user name and a password"), "{error}");
+    assert!(error.contains(&format!("by the proxy `http://***@{address}/`")), "{error}");
+    assert!(!error.contains("cret"), "{error}");
+    let requests = server.thread.join().unwrap();
+    assert!(requests[0].starts_with("get http://mirror.invalid/index"), "{}", requests[0]);
+    // `alice:s:cret`, in small letters as all that the server hands back.
+    assert!(requests[0].contains("proxy-authorization: basic ywxpy2u6czpjcmv0"), "{}", requests[0]);
+}

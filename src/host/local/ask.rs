@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Whoever does not answer by then will not.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The engine's, whatever DOCKER_HOST or a context say.
+const SOCKET: &str = "unix:///run/docker.sock";
+
 /// What a shell says of a program that is not there.
 const NOT_FOUND: i32 = 127;
 
@@ -53,6 +56,14 @@ fn argv(question: &Question) -> Vec<String> {
         Question::Journal { unit } => {
             words(&["journalctl", "-u", unit, "-b", "-n", "60", "-o", "cat", "--no-pager", "-q"])
         }
+        Question::Image { reference } => {
+            words(&["docker", "--host", SOCKET, "image", "inspect", "--format", "{{.Id}}", reference])
+        }
+        Question::ContainersOf { image } => {
+            let filter = format!("ancestor={image}");
+            words(&["docker", "--host", SOCKET, "ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])
+        }
+        Question::AptConfig => words(&["apt-config", "dump"]),
         Question::DockerdVersion => words(&["dockerd", "--version"]),
         Question::DetectVirt => words(&["systemd-detect-virt"]),
         Question::KernelRelease => words(&["uname", "-r"]),

@@ -20,6 +20,8 @@ pub mod mirror;
 pub mod net;
 pub mod packages;
 pub mod process;
+pub mod proxy;
+pub mod registry;
 pub mod release;
 pub mod rpm;
 pub mod rpm_mirror;

@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use lab::lab::runs;
-use lab::{Host, Identity, Lab, cargo, process, scenario, server, sh};
+use lab::{Host, Identity, Lab, cargo, process, proxy, scenario, server, sh};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -52,6 +53,9 @@ enum Do {
     /// Accept connections and never answer (the lab starts this itself)
     #[command(hide = true)]
     Silent,
+    /// A proxy that wants a password (a scenario starts this itself)
+    #[command(hide = true)]
+    Proxy { log: PathBuf, login: String, names: Vec<String> },
 }
 
 /// A signal has come: the thread that takes it ends the process.
@@ -72,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn act(command: Do) -> Result<ExitCode> {
-    if !matches!(command, Do::List | Do::Silent) {
+    if !matches!(command, Do::List | Do::Silent | Do::Proxy { .. }) {
         let root = sh::run(&["id", "-u"])?;
         if root.trim() != "0" {
             bail!("the lab boots hosts: run it as root");
@@ -89,6 +93,7 @@ fn act(command: Do) -> Result<ExitCode> {
         Do::Bench { identity } => lab::bench::bench(named(&identity)?).map(|()| ExitCode::SUCCESS),
         Do::List => list().map(|()| ExitCode::SUCCESS),
         Do::Silent => server::silent().map(|()| ExitCode::SUCCESS),
+        Do::Proxy { log, login, names } => proxy::serve(&log, &login, &names).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -52,7 +52,7 @@ pub fn start(run: &Run, net: &Net, keys: &Keys, trees: &Trees) -> Result<()> {
 }
 
 /// A process of its own group, which a Ctrl-C at the terminal does not reach.
-fn detached(net: &Net, argv: &[&str]) -> Result<u32> {
+pub(crate) fn detached(net: &Net, argv: &[&str]) -> Result<u32> {
     use std::os::unix::process::CommandExt;
     let mut command = net.command(argv);
     command.process_group(0).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());

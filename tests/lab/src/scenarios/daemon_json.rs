@@ -56,7 +56,7 @@ fn kept(lab: &Lab, identity: Identity) -> Result<()> {
     says(&install(&host, &["--no-smoke"])?, &["docker-ce"])?;
     ensure!(host.read(FILE)? == first, "a default was added beside their log driver: {:?}", host.read(FILE)?);
     let info = host.run(&["docker", "info", "--format", "{{.LoggingDriver}} {{.Labels}}"])?.ok()?.stdout;
-    // dockerd shows its labels in any order.
+    // The daemon keeps labels in a map: their order is any.
     ensure!(
         ["journald [a=1 b=2]\n", "journald [b=2 a=1]\n"].contains(&info.as_str()),
         "the daemon says {info}"

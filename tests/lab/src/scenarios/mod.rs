@@ -3,6 +3,7 @@
 use crate::scenario::Scenario;
 
 mod adoption;
+mod boxes;
 pub mod by_hand;
 pub mod by_hand_dnf;
 mod common;
@@ -13,6 +14,8 @@ mod json_stream;
 mod main_job;
 mod product;
 mod refusals;
+mod site_daemon;
+mod sites;
 mod trust;
 mod uninstall;
 mod waiting;
@@ -31,4 +34,7 @@ pub const ALL: &[&[Scenario]] = &[
     interruption::ALL,
     refusals::ALL,
     json_stream::ALL,
+    sites::ALL,
+    site_daemon::ALL,
+    boxes::ALL,
 ];
