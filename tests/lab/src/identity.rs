@@ -18,6 +18,14 @@ pub enum Identity {
     Debian13,
     /// A distribution that nobody supports.
     Void,
+    Rhel9,
+    Rhel10,
+    Rocky9,
+    Alma9,
+    Oracle9,
+    CentosStream10,
+    Fedora44,
+    Amazon2023,
 }
 
 /// How the distribution writes its sources.
@@ -28,7 +36,8 @@ enum Style {
 }
 
 impl Identity {
-    pub const ALL: [Identity; 7] = [
+    /// Those with apt.
+    pub const APT: [Identity; 7] = [
         Identity::Ubuntu2204,
         Identity::Ubuntu2404,
         Identity::Ubuntu2604,
@@ -37,6 +46,22 @@ impl Identity {
         Identity::Debian13,
         Identity::Void,
     ];
+
+    /// Those with dnf.
+    pub const DNF: [Identity; 8] = [
+        Identity::Rhel9,
+        Identity::Rhel10,
+        Identity::Rocky9,
+        Identity::Alma9,
+        Identity::Oracle9,
+        Identity::CentosStream10,
+        Identity::Fedora44,
+        Identity::Amazon2023,
+    ];
+
+    pub fn all() -> impl Iterator<Item = Identity> {
+        Identity::APT.into_iter().chain(Identity::DNF)
+    }
 
     /// All that Docker builds for.
     pub const SUPPORTED: [Identity; 6] = [
@@ -49,6 +74,9 @@ impl Identity {
     ];
 
     pub fn name(self) -> &'static str {
+        if let Some(dnf) = self.dnf() {
+            return dnf.name;
+        }
         match self {
             Identity::Ubuntu2204 => "ubuntu-22.04",
             Identity::Ubuntu2404 => "ubuntu-24.04",
@@ -56,23 +84,26 @@ impl Identity {
             Identity::Debian11 => "debian-11",
             Identity::Debian12 => "debian-12",
             Identity::Debian13 => "debian-13",
-            Identity::Void => "void",
+            _ => "void",
         }
     }
 
     pub fn by_name(name: &str) -> Option<Identity> {
-        Identity::ALL.into_iter().find(|identity| identity.name() == name)
+        Identity::all().find(|identity| identity.name() == name)
     }
 
     pub fn base(self) -> Base {
         match self {
-            Identity::Ubuntu2204 | Identity::Debian11 | Identity::Debian12 | Identity::Void => Base::Bookworm,
             Identity::Ubuntu2404 | Identity::Ubuntu2604 | Identity::Debian13 => Base::Trixie,
+            _ => Base::Bookworm,
         }
     }
 
-    /// The codename, as the suites have it.
+    /// The codename, as the suites have it; the release, as Docker's directories of rpms have it.
     pub fn suite(self) -> &'static str {
+        if let Some(dnf) = self.dnf() {
+            return dnf.releasever;
+        }
         match self {
             Identity::Ubuntu2204 => "jammy",
             Identity::Ubuntu2404 => "noble",
@@ -80,12 +111,15 @@ impl Identity {
             Identity::Debian11 => "bullseye",
             Identity::Debian12 => "bookworm",
             Identity::Debian13 => "trixie",
-            Identity::Void => "nothing",
+            _ => "nothing",
         }
     }
 
-    /// `ubuntu` or `debian`: the directory of Docker's mirror and of the archive.
+    /// `ubuntu`, `debian`, `rhel`, ...: the directory of Docker's mirror, and of apt's archive.
     pub fn family(self) -> &'static str {
+        if let Some(dnf) = self.dnf() {
+            return dnf.docker;
+        }
         match self {
             Identity::Ubuntu2204 | Identity::Ubuntu2404 | Identity::Ubuntu2604 => "ubuntu",
             _ => "debian",
@@ -93,6 +127,9 @@ impl Identity {
     }
 
     pub fn version(self) -> &'static str {
+        if let Some(dnf) = self.dnf() {
+            return dnf.version;
+        }
         match self {
             Identity::Ubuntu2204 => "22.04",
             Identity::Ubuntu2404 => "24.04",
@@ -100,7 +137,7 @@ impl Identity {
             Identity::Debian11 => "11",
             Identity::Debian12 => "12",
             Identity::Debian13 => "13",
-            Identity::Void => "1",
+            _ => "1",
         }
     }
 
@@ -123,7 +160,7 @@ impl Identity {
             Identity::Debian11 => debian("11", "bullseye", ""),
             Identity::Debian12 => debian("12", "bookworm", ""),
             Identity::Debian13 => debian("13", "trixie", "DEBIAN_VERSION_FULL=13.1\n"),
-            Identity::Void => "NAME=\"Nowhere\"\nID=nowhere\nVERSION_ID=1\nPRETTY_NAME=\"Nowhere Linux 1\"\n\
+            _ => "NAME=\"Nowhere\"\nID=nowhere\nVERSION_ID=1\nPRETTY_NAME=\"Nowhere Linux 1\"\n\
                                HOME_URL=\"https://nowhere.invalid/\"\n"
                 .to_string(),
         }
@@ -137,7 +174,15 @@ impl Identity {
             Identity::Debian11 => "11.11",
             Identity::Debian12 => "12.12",
             Identity::Debian13 => "13.1",
-            Identity::Void => "",
+            _ => "",
+        }
+    }
+
+    /// The key that a host of it pins where `key` is meant: Docker signs its rpms with another.
+    pub fn key(self, key: Key) -> Key {
+        match (self.dnf(), key) {
+            (Some(_), Key::Docker) => Key::DockerRpm,
+            _ => key,
         }
     }
 

@@ -185,7 +185,7 @@ fn up_id() -> String {
 
 fn named(identity: &str) -> Result<Identity> {
     Identity::by_name(identity).with_context(|| {
-        let names: Vec<&str> = Identity::ALL.iter().map(|identity| identity.name()).collect();
+        let names: Vec<&str> = Identity::all().map(|identity| identity.name()).collect();
         format!("no identity is called {identity}: there are {}", names.join(", "))
     })
 }
@@ -231,7 +231,7 @@ fn list() -> Result<()> {
         let hosts: Vec<&str> = scenario.on.iter().map(|identity| identity.name()).collect();
         println!("{}\n    {}\n    {}", scenario.name, scenario.about, hosts.join(" "));
     }
-    let names: Vec<&str> = Identity::ALL.iter().map(|identity| identity.name()).collect();
+    let names: Vec<&str> = Identity::all().map(|identity| identity.name()).collect();
     println!("\nidentities: {}", names.join(" "));
     Ok(())
 }
