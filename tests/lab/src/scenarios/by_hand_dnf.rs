@@ -9,6 +9,7 @@ use crate::scenario::Scenario;
 use crate::tree::BY_ITSELF;
 use crate::{Host, Output};
 use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
@@ -159,7 +160,13 @@ fn verdict(variant: Variant) -> Option<&'static [&'static str]> {
 fn faults(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = Host::booted(lab, identity)?;
     source(&host)?;
-    let before = host.packages()?;
+    // Where the image does not come with it, dnf imports the distribution's key even to download only.
+    let but_keys = |host: &Host| -> Result<BTreeMap<String, String>> {
+        let mut packages = host.packages()?;
+        packages.remove("gpg-pubkey");
+        Ok(packages)
+    };
+    let before = but_keys(&host)?;
     let mut wrong = Vec::new();
     for variant in Variant::ALL {
         host.mirror(variant)?;
@@ -174,8 +181,8 @@ fn faults(lab: &Lab, identity: Identity) -> Result<()> {
             wrong.push(format!("{}: {} {}", variant.name(), said.code, said.text()));
         }
         let seen = host.requests_since(&asked).iter().any(|request| request.server == variant.name());
-        ensure!(seen != matches!(variant, Variant::Refused | Variant::Hang), "{}", variant.name());
-        ensure!(host.packages()? == before, "{}: packages came or went", variant.name());
+        ensure!(seen != (variant == Variant::Refused), "{}", variant.name());
+        ensure!(but_keys(&host)? == before, "{}: packages came or went", variant.name());
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
