@@ -41,6 +41,12 @@ pub const ALL: &[Scenario] = &[
         run: faults,
     },
     Scenario {
+        name: "by-hand-dnf-leaves",
+        about: "what a removal by hand leaves of an engine that ran is known, to the file",
+        on: &[Identity::Rhel9, Identity::Rocky9, Identity::Fedora44],
+        run: leaves,
+    },
+    Scenario {
         name: "by-hand-dnf-conflicts",
         about: "podman lives beside docker-ce, its docker command and another runc do not",
         on: &[Identity::Rhel9],
@@ -202,5 +208,46 @@ fn conflicts(lab: &Lab, identity: Identity) -> Result<()> {
     let packages = host.packages()?;
     ensure!(packages.contains_key("podman") && packages.contains_key("crun"), "podman went");
     ensure!(!packages.contains_key("runc"), "containerd.io does not obsolete runc");
+    Ok(())
+}
+
+/// What `dnf remove` leaves of an engine that ran, where key file and source were removed, too.
+const LEFT: &[(&str, &str)] = &[
+    ("/etc/group", "the group docker"),
+    ("/etc/gshadow", "the group docker"),
+    ("/etc/docker*", "the directory and key.json, written by dockerd"),
+    ("/opt/containerd*", "made by containerd"),
+    ("/usr/libexec/docker*", "the directories of the plugins, which no package owns"),
+    ("/var/lib/docker*", "images, containers, volumes"),
+    ("/var/lib/containerd*", "images, containers"),
+];
+
+/// What of the rest differs: keys in rpm's database, the group, and targets that the engine's units wanted.
+const LEFT_BESIDE: &[&str] =
+    &["package gpg-pubkey:", "group docker:", "unit network-online.target:", "unit nss-lookup.target:"];
+
+fn leaves(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = Host::booted(lab, identity)?;
+    let before = host.state()?;
+    source(&host)?;
+    install(&host)?.ok()?;
+    host.run(&["systemctl", "enable", "--now", "docker"])?.ok()?;
+    import(&host)?;
+    host.run(&["docker", "run", "--rm", "lab", "true"])?.ok()?;
+    host.run_within(LONG, &[&["dnf", "remove", "-y"], PACKAGES].concat())?.ok()?;
+    host.remove("/etc/yum.repos.d/docker-ce.repo")?;
+    host.remove("/etc/pki/rpm-gpg/docker.asc")?;
+    let after = host.state()?;
+    for (path, why) in LEFT {
+        ensure!(host.exists(path.trim_end_matches('*')), "{path} is gone: {why}");
+    }
+    let lines = before.diff(&after, &[BY_ITSELF, LEFT].concat());
+    let known = |line: &String| LEFT_BESIDE.iter().any(|start| line.starts_with(start));
+    ensure!(lines.iter().all(known), "more is left:\n{}", lines.join("\n"));
+    // On the way dnf has imported the distribution's own key, where the image did not come with it.
+    let keys = after.packages.get("gpg-pubkey").map(|keys| keys.split(", ").count());
+    ensure!(keys == Some(2), "{:?}", after.packages.get("gpg-pubkey"));
+    let socket = host.run(&["systemctl", "is-active", "docker.socket"])?;
+    ensure!(socket.stdout == "active\n", "the socket did not outlive its package, but is {}", socket.stdout);
     Ok(())
 }
