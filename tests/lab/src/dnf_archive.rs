@@ -2,10 +2,10 @@
 
 use crate::base::Base;
 use crate::debs::{self, GENERATIONS};
-use crate::keys::{Key, Keys};
+use crate::keys::{Key, Keys, Signer};
 use crate::rpm::{self, Rpm};
 use crate::{archive, cache, dnf_base, release, sh};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub struct Distribution {
     /// What its packages carry in their release.
     pub tag: &'static str,
+    /// The userland of its hosts.
+    base: Base,
     /// The first has the packages; the others are links, for hosts that are locked to a minor release.
     pub releasevers: &'static [&'static str],
     /// Where the system's own packages are, where containers and engines are, and those that are empty.
@@ -25,6 +27,7 @@ pub struct Distribution {
 pub const DISTRIBUTIONS: [Distribution; 4] = [
     Distribution {
         tag: "el9",
+        base: Base::Bookworm,
         releasevers: &["9", "9.4", "9.6"],
         system: "baseos",
         containers: "appstream",
@@ -32,6 +35,7 @@ pub const DISTRIBUTIONS: [Distribution; 4] = [
     },
     Distribution {
         tag: "el10",
+        base: Base::Trixie,
         releasevers: &["10", "10.0"],
         system: "baseos",
         containers: "appstream",
@@ -39,6 +43,7 @@ pub const DISTRIBUTIONS: [Distribution; 4] = [
     },
     Distribution {
         tag: "fc44",
+        base: Base::Trixie,
         releasevers: &["44"],
         system: "fedora",
         containers: "fedora",
@@ -46,6 +51,7 @@ pub const DISTRIBUTIONS: [Distribution; 4] = [
     },
     Distribution {
         tag: "amzn2023",
+        base: Base::Bookworm,
         releasevers: &["2023.9.20251117"],
         system: "core",
         containers: "core",
@@ -53,7 +59,8 @@ pub const DISTRIBUTIONS: [Distribution; 4] = [
     },
 ];
 
-/// A package: the Debian packages its files are from, and whether it is of the system.
+/// A package: the Debian packages its files are from, by their names in either generation, and whether it is of the
+/// system.
 struct Package {
     name: &'static str,
     version: &'static str,
@@ -72,7 +79,7 @@ const PACKAGES: &[Package] = &[
         name: "iptables-libs",
         version: "1.8.10",
         fields: "",
-        debs: &["libip6tc2", "libnetfilter-conntrack3", "libnfnetlink0", "libnftnl11"],
+        debs: &["libip4tc2", "libip6tc2", "libnetfilter-conntrack3", "libnfnetlink0", "libnftnl11"],
         system: true,
     },
     Package {
@@ -125,7 +132,14 @@ const PACKAGES: &[Package] = &[
         version: "5.4.0",
         fields: "Epoch: 6\nRequires: conmon\nRequires: containers-common\nRequires: (crun or runc)\n\
                  Requires: iptables\nRequires: nftables\nRecommends: slirp4netns\nRecommends: fuse-overlayfs\n",
-        debs: &["podman", "libsubid4", "containernetworking-plugins"],
+        debs: &[
+            "podman",
+            "libsubid4",
+            "libsubid5",
+            "containernetworking-plugins",
+            "netavark",
+            "aardvark-dns",
+        ],
         system: false,
     },
     stub(
@@ -145,69 +159,93 @@ const FEDORA: &[Package] = &[
 
 /// The repositories of all distributions, signed; `rpm/TAG/...` below the directory.
 pub fn ensure(keys: &Keys) -> Result<PathBuf> {
-    let pool = archive::pool(Base::Bookworm)?;
-    let base = dnf_base::ensure()?;
+    let pools = [archive::pool(Base::Bookworm)?, archive::pool(Base::Trixie)?];
+    let bases = [dnf_base::ensure(Base::Bookworm)?, dnf_base::ensure(Base::Trixie)?];
+    let names = pools.iter().chain(&bases).map(|path| path.to_string_lossy());
+    let names: Vec<String> = names.map(|name| name.into_owned()).collect();
     let parts = [
         include_str!("dnf_archive.rs"),
         include_str!("rpm.rs"),
         include_str!("debs.rs"),
-        &pool.to_string_lossy(),
-        &base.to_string_lossy(),
+        &names.concat(),
         &keys.hash()?,
     ];
-    cache::ensure("archive-dnf", &parts, |dir| build(&pool, &base, dir, keys))
+    cache::ensure("archive-dnf", &parts, |dir| build(&pools, &bases, dir, keys))
 }
 
-fn build(pool: &Path, base: &Path, dir: &Path, keys: &Keys) -> Result<()> {
+fn build(pools: &[PathBuf; 2], bases: &[PathBuf; 2], dir: &Path, keys: &Keys) -> Result<()> {
     println!("lab: packaging the rpm distributions' own repositories");
     let work = dir.join("work");
     let signer = keys.signer()?;
-    let mut files = Vec::new();
-    for package in PACKAGES.iter().chain(FEDORA) {
-        files.push(fill(package, pool, base, &work.join(package.name))?);
-    }
-    let engine = engine(pool, &work)?;
-    for distribution in &DISTRIBUTIONS {
-        let home = dir.join("rpm").join(distribution.tag);
-        let at = home.join(distribution.releasevers[0]);
-        let mut system = Vec::new();
-        let mut containers = Vec::new();
-        for (package, files) in PACKAGES.iter().chain(FEDORA).zip(&files) {
-            if distribution.tag != "fc44" && FEDORA.iter().any(|other| other.name == package.name) {
-                continue;
+    for ((base, pool), root) in Base::ALL.into_iter().zip(pools).zip(bases) {
+        let mut filled = Vec::new();
+        for package in PACKAGES.iter().chain(FEDORA) {
+            let files = work.join(base.suite()).join(package.name);
+            filled.push((package, fill(package, pool, root, &files)?, files));
+        }
+        for distribution in DISTRIBUTIONS.iter().filter(|distribution| distribution.base == base) {
+            let has = |name: &str| distribution.has(name);
+            let of = |system: bool| -> Vec<Rpm> {
+                let chosen =
+                    filled.iter().filter(|(package, ..)| has(package.name) && package.system == system);
+                chosen
+                    .map(|(package, names, root)| described(package, distribution.tag, names, root))
+                    .collect()
+            };
+            let at = dir.join("rpm").join(distribution.tag);
+            let mut containers = of(false);
+            if distribution.tag == "amzn2023" {
+                containers.extend(engine(pool, &work)?);
             }
-            let rpm = described(package, distribution.tag, files);
-            if package.system { system.push(rpm) } else { containers.push(rpm) }
-        }
-        if distribution.tag == "amzn2023" {
-            containers
-                .retain(|rpm| !["podman", "podman-docker", "runc", "cockpit-podman"].contains(&&*rpm.name));
-            containers.extend(engine.clone());
-        }
-        for (repository, rpms) in [(distribution.system, system), (distribution.containers, containers)] {
-            rpm::build(&rpms, &work, &at.join(repository).join("Packages"))?;
-        }
-        for repository in [distribution.system, distribution.containers].iter().chain(distribution.empty) {
-            fs::create_dir_all(at.join(repository).join("Packages")).context("making a repository")?;
-        }
-        for repository in fs::read_dir(&at).context("listing the repositories")?.flatten() {
-            let rpms = rpm::list(&repository.path().join("Packages"))?;
-            if !rpms.is_empty() {
-                rpm::sign(&rpms, Key::Archive, &signer)?;
-            }
-            rpm::index(&repository.path(), release::now())?;
-        }
-        for minor in &distribution.releasevers[1..] {
-            symlink(distribution.releasevers[0], home.join(minor)).context("linking a minor release")?;
+            distribution.lay(&at, &work, &of(true), &containers, &signer)?;
         }
     }
     sh::remove_tree(&work)
 }
 
+impl Distribution {
+    fn has(&self, package: &str) -> bool {
+        match self.tag {
+            "fc44" => true,
+            "amzn2023" => !["podman", "podman-docker", "runc", "cockpit-podman"].contains(&package),
+            _ => !FEDORA.iter().any(|other| other.name == package),
+        }
+    }
+
+    fn lay(
+        &self,
+        dir: &Path,
+        work: &Path,
+        system: &[Rpm],
+        containers: &[Rpm],
+        signer: &Signer,
+    ) -> Result<()> {
+        let at = dir.join(self.releasevers[0]);
+        for (repository, rpms) in [(self.system, system), (self.containers, containers)] {
+            rpm::build(rpms, work, &at.join(repository).join("Packages"))?;
+        }
+        for repository in self.empty {
+            fs::create_dir_all(at.join(repository).join("Packages")).context("making a repository")?;
+        }
+        for repository in fs::read_dir(&at).context("listing the repositories")?.flatten() {
+            let rpms = rpm::list(&repository.path().join("Packages"))?;
+            if !rpms.is_empty() {
+                rpm::sign(&rpms, Key::Archive, signer)?;
+            }
+            rpm::index(&repository.path(), release::now())?;
+        }
+        for minor in &self.releasevers[1..] {
+            symlink(self.releasevers[0], dir.join(minor)).context("linking a minor release")?;
+        }
+        Ok(())
+    }
+}
+
 /// Puts a package's files into `root`; the lines that name them.
-fn fill(package: &Package, pool: &Path, base: &Path, root: &Path) -> Result<(PathBuf, String)> {
-    let debs: Result<Vec<PathBuf>> = package.debs.iter().map(|deb| archive::find(pool, deb)).collect();
-    rpm::unpack_debs(&debs?, root)?;
+fn fill(package: &Package, pool: &Path, base: &Path, root: &Path) -> Result<String> {
+    let debs: Vec<PathBuf> = package.debs.iter().filter_map(|deb| archive::find(pool, deb).ok()).collect();
+    ensure!(debs.is_empty() == package.debs.is_empty(), "the archive has nothing for {}", package.name);
+    rpm::unpack_debs(&debs, root)?;
     if package.name == "iptables-nft" {
         // On Debian these are alternatives, made by its maintainer scripts.
         for name in ["iptables", "ip6tables"]
@@ -217,19 +255,18 @@ fn fill(package: &Package, pool: &Path, base: &Path, root: &Path) -> Result<(Pat
             symlink("xtables-nft-multi", root.join("usr/sbin").join(name)).context("linking iptables")?;
         }
     }
-    let files = rpm::owned(root, base)?;
-    Ok((root.to_path_buf(), files))
+    rpm::owned(root, base)
 }
 
-fn described(package: &Package, tag: &str, (root, files): &(PathBuf, String)) -> Rpm {
+fn described(package: &Package, tag: &str, files: &str, root: &Path) -> Rpm {
     Rpm {
         name: package.name.to_string(),
         version: package.version.to_string(),
         release: format!("1.{tag}"),
         noarch: package.debs.is_empty(),
         fields: package.fields.to_string(),
-        files: files.clone(),
-        root: Some(root.clone()),
+        files: files.to_string(),
+        root: Some(root.to_path_buf()),
         ..Rpm::default()
     }
 }

@@ -1,4 +1,4 @@
-//! The base of the hosts that have dnf: the bookworm base with the real rpm and dnf in it, and nothing of apt.
+//! The bases of the hosts that have dnf: one of the two with the real rpm and dnf in it, and nothing of apt.
 
 use crate::base::{self, Base};
 use crate::{cache, sh};
@@ -22,20 +22,21 @@ const APT: &str = "usr/bin/apt* usr/bin/dpkg* usr/sbin/dpkg* etc/apt etc/dpkg va
 const BALLAST: &str = "usr/share/doc usr/share/man usr/share/locale usr/share/info usr/share/perl \
                        usr/lib/x86_64-linux-gnu/perl usr/lib/x86_64-linux-gnu/perl-base/unicore";
 
-pub fn ensure() -> Result<PathBuf> {
-    let base = base::ensure(Base::Bookworm)?;
-    let parts = [include_str!("dnf_base.rs"), &base.to_string_lossy()];
-    cache::ensure("base-dnf", &parts, |root| build(&base, root))
+/// rpm 4.18 and dnf 4.14 with bookworm, rpm 4.20 and dnf 4.23 with trixie.
+pub fn ensure(base: Base) -> Result<PathBuf> {
+    let from = base::ensure(base)?;
+    let parts = [include_str!("dnf_base.rs"), &from.to_string_lossy()];
+    cache::ensure(&format!("base-dnf-{}", base.suite()), &parts, |root| build(base, &from, root))
 }
 
-fn build(base: &Path, root: &Path) -> Result<()> {
-    println!("lab: a base with dnf");
+fn build(base: Base, from: &Path, root: &Path) -> Result<()> {
+    println!("lab: {} with dnf", base.suite());
     let at = root.to_string_lossy();
-    sh::run(&["cp", "-a", &format!("{}/.", base.display()), &at])?;
+    sh::run(&["cp", "-a", &format!("{}/.", from.display()), &at])?;
     if Path::new("/etc/resolv.conf").exists() {
         fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).context("copying resolv.conf")?;
     }
-    let line = format!("deb {} {} main\n", base::mirror()?, Base::Bookworm.suite());
+    let line = format!("deb {} {} main\n", base::mirror()?, base.suite());
     sh::write(&root.join("etc/apt/sources.list"), line)?;
     sh::run(&["chroot", &at, "apt-get", "update"])?;
     sh::run(&["chroot", &at, "apt-get", "install", "-y", "--no-install-recommends", "rpm", "dnf"])?;

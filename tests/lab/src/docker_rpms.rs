@@ -5,8 +5,7 @@ use crate::base::Base;
 use crate::debs::{self, GENERATIONS, Generation, PACKAGES};
 use crate::rpm::{self, Rpm};
 use crate::{cache, sh};
-use anyhow::{Context, Result};
-use std::fs;
+use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 /// What upstream builds for, by the tag in the release.
@@ -14,16 +13,16 @@ pub struct Target {
     pub tag: &'static str,
     /// The directories that have it, as `linux/DIRECTORY/x86_64/stable`.
     pub dirs: &'static [&'static str],
-    /// Whether a host of the lab installs it; the programs of the others are empty.
-    pub real: bool,
+    /// The userland of the lab's hosts that install it; without one its programs are empty.
+    base: Option<Base>,
 }
 
 pub const TARGETS: [Target; 5] = [
-    Target { tag: "el8", dirs: &["rhel/8"], real: false },
-    Target { tag: "el9", dirs: &["rhel/9", "centos/9"], real: true },
-    Target { tag: "el10", dirs: &["rhel/10", "centos/10"], real: true },
-    Target { tag: "fc43", dirs: &["fedora/43"], real: false },
-    Target { tag: "fc44", dirs: &["fedora/44"], real: true },
+    Target { tag: "el8", dirs: &["rhel/8"], base: None },
+    Target { tag: "el9", dirs: &["rhel/9", "centos/9"], base: Some(Base::Bookworm) },
+    Target { tag: "el10", dirs: &["rhel/10", "centos/10"], base: Some(Base::Trixie) },
+    Target { tag: "fc43", dirs: &["fedora/43"], base: None },
+    Target { tag: "fc44", dirs: &["fedora/44"], base: Some(Base::Trixie) },
 ];
 
 /// A package's whole version: `3:29.7.2-1.el9`, as rpm says it.
@@ -46,55 +45,52 @@ fn parts(package: &str, generation: &Generation) -> (u32, &'static str) {
 
 /// The packages, not signed, as `TAG/GENERATION/*.rpm`.
 pub fn ensure() -> Result<PathBuf> {
-    let pool = archive::pool(Base::Bookworm)?;
-    let parts = [
-        include_str!("docker_rpms.rs"),
-        include_str!("rpm.rs"),
-        include_str!("debs.rs"),
-        &pool.to_string_lossy(),
-    ];
-    cache::ensure("rpms", &parts, |dir| build(&pool, dir))
+    let pools = [archive::pool(Base::Bookworm)?, archive::pool(Base::Trixie)?];
+    let names: Vec<String> = pools.iter().map(|pool| pool.to_string_lossy().into_owned()).collect();
+    let parts =
+        [include_str!("docker_rpms.rs"), include_str!("rpm.rs"), include_str!("debs.rs"), &names.concat()];
+    cache::ensure("rpms", &parts, |dir| build(&pools, dir))
 }
 
-fn build(pool: &Path, dir: &Path) -> Result<()> {
+fn build(pools: &[PathBuf; 2], dir: &Path) -> Result<()> {
     println!("lab: repackaging the engine as rpms");
     let work = dir.join("work");
-    let theirs = work.join("theirs");
-    debs::unpack(Base::Bookworm, pool, &theirs)?;
-    for (n, generation) in GENERATIONS.iter().enumerate() {
-        let mut roots = Vec::new();
-        for package in PACKAGES {
-            let root = work.join(format!("{package}-{n}"));
-            debs::fill(package, "usr/lib/systemd/system", generation, &theirs, &root)?;
-            let empty = work.join(format!("{package}-{n}-empty"));
-            sh::run(&["cp", "-a", &root.to_string_lossy(), &empty.to_string_lossy()])?;
-            sh::run(&[
-                "find",
-                &empty.to_string_lossy(),
-                "-path",
-                "*/usr/*bin/*",
-                "-exec",
-                "truncate",
-                "-s0",
-                "{}",
-                ";",
-            ])?;
-            roots.push((package, root, empty));
-        }
-        for target in &TARGETS {
-            let rpms: Vec<Rpm> = roots
-                .iter()
-                .map(|(package, root, empty)| {
-                    described(package, generation, target.tag, if target.real { root } else { empty })
-                })
-                .collect();
-            rpm::build(&rpms, &work, &dir.join(target.tag).join(n.to_string()))?;
-        }
-        for (_, root, empty) in roots {
-            fs::remove_dir_all(root).and_then(|()| fs::remove_dir_all(empty)).context("cleaning up")?;
+    for (base, pool) in Base::ALL.into_iter().zip(pools) {
+        let theirs = work.join(base.suite());
+        debs::unpack(base, pool, &theirs)?;
+        build_of(&theirs, &work, dir, |target| target.base == Some(base))?;
+        if base == Base::Bookworm {
+            empty_programs(&theirs)?;
+            build_of(&theirs, &work, dir, |target| target.base.is_none())?;
         }
     }
     sh::remove_tree(&work)
+}
+
+fn empty_programs(theirs: &Path) -> Result<()> {
+    let theirs = theirs.to_string_lossy();
+    let argv =
+        ["find", &theirs, "-type", "f", "-path", "*/usr/*bin/*", "-exec", "truncate", "-s0", "{}", ";"];
+    sh::run(&argv).map(drop)
+}
+
+/// All generations for the targets that are wanted, from one distribution's programs.
+fn build_of(theirs: &Path, work: &Path, dir: &Path, wanted: impl Fn(&Target) -> bool) -> Result<()> {
+    for (n, generation) in GENERATIONS.iter().enumerate() {
+        let roots = work.join("roots");
+        for package in PACKAGES {
+            debs::fill(package, "usr/lib/systemd/system", generation, theirs, &roots.join(package))?;
+        }
+        for target in TARGETS.iter().filter(|target| wanted(target)) {
+            let rpms: Vec<Rpm> = PACKAGES
+                .iter()
+                .map(|package| described(package, generation, target.tag, &roots.join(package)))
+                .collect();
+            rpm::build(&rpms, work, &dir.join(target.tag).join(n.to_string()))?;
+        }
+        sh::remove_tree(&roots)?;
+    }
+    Ok(())
 }
 
 fn described(package: &str, generation: &Generation, tag: &str, root: &Path) -> Rpm {

@@ -95,6 +95,7 @@ impl Identity {
     pub fn base(self) -> Base {
         match self {
             Identity::Ubuntu2404 | Identity::Ubuntu2604 | Identity::Debian13 => Base::Trixie,
+            Identity::Rhel10 | Identity::CentosStream10 | Identity::Fedora44 => Base::Trixie,
             _ => Base::Bookworm,
         }
     }

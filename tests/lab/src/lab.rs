@@ -109,7 +109,7 @@ impl Lab {
     pub fn root(&self, identity: Identity) -> Result<PathBuf> {
         let _building = cache::lock()?;
         let (base, archive) = match identity.dnf() {
-            Some(_) => (dnf_base::ensure()?, dnf_archive::ensure(self.keys())?),
+            Some(_) => (dnf_base::ensure(identity.base())?, dnf_archive::ensure(self.keys())?),
             None => (base::ensure(identity.base())?, archive::ensure(self.keys())?),
         };
         let parts = [
