@@ -1,6 +1,8 @@
 //! The floor for the dnf family: what an install by hand does, without rprov, and what dnf itself refuses.
 
 use super::by_hand::import;
+use super::common::packages_are_whole;
+use super::product::version;
 use crate::base::Base;
 use crate::identity::Identity;
 use crate::keys::Key;
@@ -107,7 +109,7 @@ fn by_hand(lab: &Lab, identity: Identity) -> Result<()> {
         host.run(&["docker", "buildx", "version"])?.ok()?;
         host.run(&["docker", "compose", "version"])?.ok()?;
         let tag = identity.dnf().map(|dnf| dnf.tag).unwrap_or_default();
-        ensure!(packages["docker-ce"] == format!("3:29.7.2-1.{tag}.x86_64"), "{}", packages["docker-ce"]);
+        ensure!(version(&host, "docker-ce")? == format!("3:29.7.2-1.{tag}"), "{}", packages["docker-ce"]);
         ensure!(packages.contains_key("container-selinux"));
         ensure!(marks["docker-ce"] == "user" && marks["container-selinux"] == "dependency", "{marks:?}");
         let asked = host.requests();
@@ -118,7 +120,7 @@ fn by_hand(lab: &Lab, identity: Identity) -> Result<()> {
         ensure!(!packages.contains_key("container-selinux") && !packages.contains_key("docker-ce"));
     }
     ensure!(host.starts_of("docker.service")? == 1, "dockerd was not started once");
-    Ok(())
+    packages_are_whole(&host)
 }
 
 fn quiet_host(lab: &Lab, identity: Identity) -> Result<()> {
