@@ -88,7 +88,7 @@ fn lay(dir: &Path, pools: &[PathBuf; 2], keys: &Keys) -> Result<()> {
         fs::create_dir_all(dir.join("pool")).context("making the pool")?;
         sh::run(&["cp", "-al", &pool.to_string_lossy(), &at.to_string_lossy()])?;
         let packages = sh::run_in(dir, &["apt-ftparchive", "packages", &format!("pool/{}", base.suite())])?;
-        for identity in Identity::ALL.into_iter().filter(|identity| identity.base() == *base) {
+        for identity in Identity::APT.into_iter().filter(|identity| identity.base() == *base) {
             let family = dir.join(identity.family());
             fs::create_dir_all(&family).context("making the archive's directory")?;
             if !family.join("pool").exists() {

@@ -54,22 +54,15 @@ fn build(base: Base, pool: &Path, dir: &Path) -> Result<()> {
     println!("lab: repackaging the engine of {}", base.suite());
     let work = dir.join("work");
     let theirs = work.join("theirs");
-    fs::create_dir_all(&theirs).context("making a place to unpack")?;
-    let mut sources = vec!["docker.io", "containerd", "runc", "tini"];
-    if base == Base::Trixie {
-        sources.push("docker-cli");
-    }
-    for source in sources {
-        let deb = archive::find(pool, source)?;
-        sh::run(&["dpkg-deb", "-x", &deb.to_string_lossy(), &theirs.to_string_lossy()])?;
-    }
+    unpack(base, pool, &theirs)?;
+    let units = if base == Base::Bookworm { "lib/systemd/system" } else { "usr/lib/systemd/system" };
     for package in PACKAGES {
         let versioned = package.ends_with("-plugin");
         let mut data = PathBuf::new();
         for (n, generation) in GENERATIONS.iter().enumerate() {
             if n == 0 || versioned {
                 let root = work.join(format!("{package}-{n}"));
-                fill(package, base, generation, &theirs, &root)?;
+                fill(package, units, generation, &theirs, &root)?;
                 data = work.join(format!("{package}-{n}.tar.zst"));
                 pack(&root, &data)?;
             }
@@ -84,14 +77,27 @@ fn build(base: Base, pool: &Path, dir: &Path) -> Result<()> {
     sh::remove_tree(&work)
 }
 
-/// Puts a package's files into `root`.
-fn fill(package: &str, base: Base, generation: &Generation, theirs: &Path, root: &Path) -> Result<()> {
+/// Unpacks the programs of the distribution's own engine.
+pub fn unpack(base: Base, pool: &Path, theirs: &Path) -> Result<()> {
+    fs::create_dir_all(theirs).context("making a place to unpack")?;
+    let mut sources = vec!["docker.io", "containerd", "runc", "tini"];
+    if base == Base::Trixie {
+        sources.push("docker-cli");
+    }
+    for source in sources {
+        let deb = archive::find(pool, source)?;
+        sh::run(&["dpkg-deb", "-x", &deb.to_string_lossy(), &theirs.to_string_lossy()])?;
+    }
+    Ok(())
+}
+
+/// Puts a package's files into `root`, its units into the directory for them.
+pub fn fill(package: &str, units: &str, generation: &Generation, theirs: &Path, root: &Path) -> Result<()> {
     let take = |from: &str, to: &str| {
         let to = root.join(to);
         fs::create_dir_all(to.parent().unwrap_or(root)).context("making a package's directory")?;
         fs::copy(theirs.join(from), &to).map(drop).with_context(|| format!("taking {from}"))
     };
-    let units = if base == Base::Bookworm { "lib/systemd/system" } else { "usr/lib/systemd/system" };
     let plugins = root.join("usr/libexec/docker/cli-plugins");
     match package {
         "docker-ce" => {

@@ -6,6 +6,7 @@ use crate::lab::{self, Lab};
 use crate::log::Log;
 use crate::mirror::Variant;
 use crate::net;
+use crate::packages;
 use crate::process;
 use crate::run::{Output, Running};
 use crate::server::{self, Request};
@@ -463,19 +464,20 @@ impl Host {
 
     /// Makes one of the lab's keys the pinned one, as /etc/rprov/config.toml names it.
     pub fn pin(&self, key: Key) -> Result<()> {
-        self.write("/etc/rprov/keys/lab.asc", self.lab.public(key)?)
+        self.write("/etc/rprov/keys/lab.asc", self.lab.public(self.identity.key(key))?)
     }
 
     /// No lists of the distribution, as on an image that never updated.
     pub fn no_lists(&self) -> Result<()> {
-        self.sh_or_files("rm -rf var/lib/apt/lists/*_* var/cache/apt/*.bin")
+        self.sh_or_files("rm -rf var/lib/apt/lists/*_* var/cache/apt/*.bin var/cache/dnf/*")
     }
 
     /// Makes the lists look as old as this.
     pub fn lists_are_aged(&self, age: Duration) -> Result<()> {
         let seconds = age.as_secs();
         self.sh_or_files(&format!(
-            "find var/lib/apt/lists -exec touch -h -d \"@$(($(date +%s) - {seconds}))\" {{}} +"
+            "find {} -exec touch -h -d \"@$(($(date +%s) - {seconds}))\" {{}} +",
+            if self.identity.dnf().is_some() { "var/cache/dnf" } else { "var/lib/apt/lists" }
         ))
     }
 
@@ -517,19 +519,14 @@ impl Host {
         })
     }
 
-    /// Packages by name: version and status.
+    /// Packages by name: version and status, as their manager says it.
     pub fn packages(&self) -> Result<BTreeMap<String, String>> {
-        let format = "${binary:Package}\t${Version} ${db:Status-Abbrev}\n";
-        let said = self.run(&["dpkg-query", "-W", "-f", format])?.ok()?.stdout;
-        Ok(pairs(&said, '\t'))
+        packages::installed(self)
     }
 
     /// Packages marked manual and held.
     pub fn marks(&self) -> Result<BTreeMap<String, String>> {
-        let said = self.sh(
-            "apt-mark showmanual | sed 's/$/ manual/'; apt-mark showhold | sed 's/^/hold:/; s/$/ hold/'",
-        )?;
-        Ok(pairs(&said.ok()?.stdout, ' '))
+        packages::marks(self)
     }
 
     /// Groups by name: their members.
@@ -616,11 +613,4 @@ fn prepare_cgroup(parent: &Path, group: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn pairs(text: &str, between: char) -> BTreeMap<String, String> {
-    text.lines()
-        .filter_map(|line| line.split_once(between))
-        .map(|(a, b)| (a.into(), b.trim().into()))
-        .collect()
 }

@@ -22,6 +22,14 @@ pub enum Identity {
     Lmde6,
     /// A distribution that nobody supports.
     Void,
+    Rhel9,
+    Rhel10,
+    Rocky9,
+    Alma9,
+    Oracle9,
+    CentosStream10,
+    Fedora44,
+    Amazon2023,
 }
 
 /// How the distribution writes its sources.
@@ -34,8 +42,8 @@ enum Style {
 }
 
 impl Identity {
-    /// All that have an archive of their own.
-    pub const ALL: [Identity; 7] = [
+    /// All with apt that have an archive of their own.
+    pub const APT: [Identity; 7] = [
         Identity::Ubuntu2204,
         Identity::Ubuntu2404,
         Identity::Ubuntu2604,
@@ -44,6 +52,22 @@ impl Identity {
         Identity::Debian13,
         Identity::Void,
     ];
+
+    /// Those with dnf.
+    pub const DNF: [Identity; 8] = [
+        Identity::Rhel9,
+        Identity::Rhel10,
+        Identity::Rocky9,
+        Identity::Alma9,
+        Identity::Oracle9,
+        Identity::CentosStream10,
+        Identity::Fedora44,
+        Identity::Amazon2023,
+    ];
+
+    pub fn all() -> impl Iterator<Item = Identity> {
+        Identity::APT.into_iter().chain(Identity::DNF)
+    }
 
     /// All that Docker builds for.
     pub const SUPPORTED: [Identity; 6] = [
@@ -59,10 +83,13 @@ impl Identity {
     pub const DERIVATIVES: [Identity; 3] = [Identity::Mint22, Identity::Mint213, Identity::Lmde6];
 
     pub fn every() -> impl Iterator<Item = Identity> {
-        Identity::ALL.into_iter().chain(Identity::DERIVATIVES)
+        Identity::all().chain(Identity::DERIVATIVES)
     }
 
     pub fn name(self) -> &'static str {
+        if let Some(dnf) = self.dnf() {
+            return dnf.name;
+        }
         match self {
             Identity::Ubuntu2204 => "ubuntu-22.04",
             Identity::Ubuntu2404 => "ubuntu-24.04",
@@ -73,7 +100,7 @@ impl Identity {
             Identity::Mint22 => "mint-22",
             Identity::Mint213 => "mint-21.3",
             Identity::Lmde6 => "lmde-6",
-            Identity::Void => "void",
+            _ => "void",
         }
     }
 
@@ -83,15 +110,18 @@ impl Identity {
 
     pub fn base(self) -> Base {
         match self {
-            Identity::Ubuntu2204 | Identity::Debian11 | Identity::Debian12 | Identity::Void => Base::Bookworm,
-            Identity::Mint213 | Identity::Lmde6 => Base::Bookworm,
             Identity::Ubuntu2404 | Identity::Ubuntu2604 | Identity::Debian13 => Base::Trixie,
             Identity::Mint22 => Base::Trixie,
+            Identity::Rhel10 | Identity::CentosStream10 | Identity::Fedora44 => Base::Trixie,
+            _ => Base::Bookworm,
         }
     }
 
-    /// The codename, as the suites have it.
+    /// The codename, as the suites have it; the release, as Docker's directories of rpms have it.
     pub fn suite(self) -> &'static str {
+        if let Some(dnf) = self.dnf() {
+            return dnf.releasever;
+        }
         match self {
             Identity::Ubuntu2204 | Identity::Mint213 => "jammy",
             Identity::Ubuntu2404 | Identity::Mint22 => "noble",
@@ -99,12 +129,15 @@ impl Identity {
             Identity::Debian11 => "bullseye",
             Identity::Debian12 | Identity::Lmde6 => "bookworm",
             Identity::Debian13 => "trixie",
-            Identity::Void => "nothing",
+            _ => "nothing",
         }
     }
 
-    /// `ubuntu` or `debian`: the directory of Docker's mirror and of the archive.
+    /// `ubuntu`, `debian`, `rhel`, ...: the directory of Docker's mirror, and of apt's archive.
     pub fn family(self) -> &'static str {
+        if let Some(dnf) = self.dnf() {
+            return dnf.docker;
+        }
         match self {
             Identity::Ubuntu2204 | Identity::Ubuntu2404 | Identity::Ubuntu2604 => "ubuntu",
             Identity::Mint22 | Identity::Mint213 => "ubuntu",
@@ -113,6 +146,9 @@ impl Identity {
     }
 
     pub fn version(self) -> &'static str {
+        if let Some(dnf) = self.dnf() {
+            return dnf.version;
+        }
         match self {
             Identity::Ubuntu2204 => "22.04",
             Identity::Ubuntu2404 => "24.04",
@@ -123,7 +159,7 @@ impl Identity {
             Identity::Mint22 => "22",
             Identity::Mint213 => "21.3",
             Identity::Lmde6 => "6",
-            Identity::Void => "1",
+            _ => "1",
         }
     }
 
@@ -150,7 +186,7 @@ impl Identity {
             Identity::Mint22 => mint("22", "Wilma", "noble"),
             Identity::Mint213 => mint("21.3", "Virginia", "jammy"),
             Identity::Lmde6 => lmde("6", "faye", "bookworm"),
-            Identity::Void => "NAME=\"Nowhere\"\nID=nowhere\nVERSION_ID=1\nPRETTY_NAME=\"Nowhere Linux 1\"\n\
+            _ => "NAME=\"Nowhere\"\nID=nowhere\nVERSION_ID=1\nPRETTY_NAME=\"Nowhere Linux 1\"\n\
                                HOME_URL=\"https://nowhere.invalid/\"\n"
                 .to_string(),
         }
@@ -164,7 +200,15 @@ impl Identity {
             Identity::Debian11 => "11.11",
             Identity::Debian12 | Identity::Lmde6 => "12.12",
             Identity::Debian13 => "13.1",
-            Identity::Void => "",
+            _ => "",
+        }
+    }
+
+    /// The key that a host of it pins where `key` is meant: Docker signs its rpms with another.
+    pub fn key(self, key: Key) -> Key {
+        match (self.dnf(), key) {
+            (Some(_), Key::Docker) => Key::DockerRpm,
+            _ => key,
         }
     }
 

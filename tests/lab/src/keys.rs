@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub enum Key {
     /// The lab's stand-in for Docker's key: it certifies, and a subkey of it signs.
     Docker,
+    /// The stand-in for Docker's key for rpms: as upstream's, it has no subkey and signs by itself.
+    DockerRpm,
     /// Valid for the year 2020 only, and so are its signatures.
     Expired,
     /// Somebody else's, with the same name on it.
@@ -20,18 +22,20 @@ pub enum Key {
 }
 
 impl Key {
-    pub const ALL: [Key; 4] = [Key::Docker, Key::Expired, Key::Rogue, Key::Archive];
+    pub const ALL: [Key; 5] = [Key::Docker, Key::DockerRpm, Key::Expired, Key::Rogue, Key::Archive];
 
     fn name(self) -> &'static str {
         match self {
             Key::Docker => "docker",
+            Key::DockerRpm => "docker-rpm",
             Key::Expired => "expired",
             Key::Rogue => "rogue",
             Key::Archive => "archive",
         }
     }
 
-    fn clock(self) -> Option<&'static str> {
+    /// What gpg is told of the time, to sign with a key of the past.
+    pub(crate) fn clock(self) -> Option<&'static str> {
         (self == Key::Expired).then_some("--faked-system-time=20200601T000000!")
     }
 }
@@ -101,6 +105,11 @@ impl Signer {
         Ok(Signer { home })
     }
 
+    /// The directory with the secret keys.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
     fn gpg(&self, argv: &[&str]) -> Result<String> {
         let home = self.home.to_string_lossy();
         let mut all =
@@ -139,7 +148,7 @@ impl Drop for Signer {
 }
 
 /// How a key is named to gpg, its fingerprint not being known beforehand.
-fn mail(key: Key) -> String {
+pub(crate) fn mail(key: Key) -> String {
     format!("<{}@lab.invalid>", key.name())
 }
 
@@ -147,6 +156,7 @@ fn make(dir: &Path, key: Key) -> Result<()> {
     let signer = Signer::new()?;
     let who = match key {
         Key::Docker | Key::Rogue => "Docker Release (CE deb)",
+        Key::DockerRpm => "Docker Release (CE rpm)",
         Key::Expired => "Docker Release (expired)",
         Key::Archive => "Lab Archive",
     };
@@ -157,11 +167,14 @@ fn make(dir: &Path, key: Key) -> Result<()> {
         signer.gpg(&all)
     };
     let life = if key == Key::Expired { "1y" } else { "never" };
-    call(&["--quick-generate-key", &uid, "rsa3072", "cert", life])?;
+    let alone = key == Key::DockerRpm;
+    call(&["--quick-generate-key", &uid, "rsa3072", if alone { "sign,cert" } else { "cert" }, life])?;
     let listed = signer.gpg(&["--with-colons", "--list-keys"])?;
     let finger = listed.lines().find(|line| line.starts_with("fpr:")).and_then(|line| line.split(':').nth(9));
     let finger = finger.context("gpg names no fingerprint")?;
-    call(&["--quick-add-key", finger, "rsa3072", "sign", life])?;
+    if !alone {
+        call(&["--quick-add-key", finger, "rsa3072", "sign", life])?;
+    }
     let secret = dir.join(format!("{}.secret", key.name()));
     let public = dir.join(format!("{}.asc", key.name()));
     signer.gpg(&["--armor", "--output", &secret.to_string_lossy(), "--export-secret-keys", finger])?;

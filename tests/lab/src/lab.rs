@@ -5,7 +5,8 @@ use crate::keys::{Key, Keys, NAMES};
 use crate::mirror::Variant;
 use crate::net::{self, Net};
 use crate::process::{self, Run};
-use crate::{archive, base, cache, mirror, server, sh};
+use crate::server::{self, Trees};
+use crate::{archive, base, cache, dnf_archive, dnf_base, dnf_root, mirror, rpm_mirror, sh};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,14 +64,18 @@ impl Lab {
             other.join().map_err(|_| anyhow::anyhow!("a builder panicked"))?
         })?;
         let keys = Keys::ensure()?;
-        let (archive, mirror) = (archive::ensure(&keys)?, mirror::ensure(&keys)?);
+        let trees = Trees {
+            mirror: mirror::ensure(&keys)?,
+            mirror_rpm: rpm_mirror::ensure(&keys)?,
+            archive: archive::ensure(&keys)?,
+            archive_dnf: dnf_archive::ensure(&keys)?,
+        };
         drop(building);
         let run = Run::begin(&runs(), id)?;
         if keep {
             run.keep()?;
         }
-        let net =
-            Net::make(id).and_then(|net| server::start(&run, &net, &keys, &mirror, &archive).map(|()| net));
+        let net = Net::make(id).and_then(|net| server::start(&run, &net, &keys, &trees).map(|()| net));
         let net = match net {
             Ok(net) => net,
             Err(error) => {
@@ -103,11 +108,14 @@ impl Lab {
     /// The root filesystem of an identity: its base with its names, sources and lists, and the lab's TLS authority.
     pub fn root(&self, identity: Identity) -> Result<PathBuf> {
         let _building = cache::lock()?;
-        let base = base::ensure(identity.base())?;
-        let archive = archive::ensure(self.keys())?;
+        let (base, archive) = match identity.dnf() {
+            Some(_) => (dnf_base::ensure(identity.base())?, dnf_archive::ensure(self.keys())?),
+            None => (base::ensure(identity.base())?, archive::ensure(self.keys())?),
+        };
         let parts = [
             include_str!("lab.rs"),
             include_str!("identity.rs"),
+            if identity.dnf().is_some() { DNF_PARTS } else { "" },
             &base.to_string_lossy(),
             &archive.to_string_lossy(),
             &sh::read(&self.keys().authority())?,
@@ -116,7 +124,10 @@ impl Lab {
         cache::ensure(&format!("root-{}", identity.name()), &parts, |new| {
             let root = new.join("root");
             sh::run(&["cp", "-a", &base.to_string_lossy(), &root.to_string_lossy()])?;
-            identity.lay(&root, self.keys())?;
+            match identity.dnf() {
+                Some(dnf) => dnf_root::lay(dnf, &root, self.keys())?,
+                None => identity.lay(&root, self.keys())?,
+            }
             sh::write(&root.join("etc/hostname"), "host\n")?;
             sh::write(&root.join("etc/hosts"), hosts_file(Variant::Good, &[]))?;
             let authority = root.join("usr/local/share/ca-certificates/lab.crt");
@@ -125,10 +136,13 @@ impl Lab {
             sh::run(&["chroot", &at, "update-ca-certificates"])?;
             // As on a host that has booted before: nothing is owed to a changed /usr.
             sh::run_in(&root, &["touch", "--reference=usr", "etc/.updated", "var/.updated"])?;
-            if identity != Identity::Void {
-                self.in_network(&["chroot", &at, "apt-get", "update"])?;
+            match identity {
+                Identity::Void => Ok(()),
+                _ if identity.dnf().is_some() => {
+                    self.in_network(&["chroot", &at, "sh", "-c", dnf_root::FETCH]).map(drop)
+                }
+                _ => self.in_network(&["chroot", &at, "apt-get", "update"]).map(drop),
             }
-            Ok(())
         })
         .map(|dir| dir.join("root"))
     }
@@ -157,6 +171,10 @@ impl Drop for Shared {
         }
     }
 }
+
+/// What the roots of the dnf family are made from besides.
+const DNF_PARTS: &str =
+    concat!(include_str!("dnf_root.rs"), include_str!("dnf_identity.rs"), include_str!("rpm.rs"));
 
 /// Where runs keep their hosts.
 pub fn runs() -> PathBuf {

@@ -50,10 +50,16 @@ pub enum Variant {
     Expired,
     /// Validly signed a day before `Good`, with the oldest generation only.
     OnlyOld,
+    /// Of rpms: nobody has signed the newest docker-ce.
+    UnsignedRpm,
+    /// Of rpms: somebody else has signed the newest docker-ce.
+    RogueRpm,
+    /// Of rpms: the newest docker-ce has other bytes, and the index lists just those.
+    TamperedRpm,
 }
 
 impl Variant {
-    pub const ALL: [Variant; 19] = [
+    pub const ALL: [Variant; 22] = [
         Variant::Good,
         Variant::NotFound,
         Variant::NoSuite,
@@ -73,7 +79,15 @@ impl Variant {
         Variant::Future,
         Variant::Expired,
         Variant::OnlyOld,
+        Variant::UnsignedRpm,
+        Variant::RogueRpm,
+        Variant::TamperedRpm,
     ];
+
+    /// Whether it is a matter of rpms only.
+    pub fn of_rpms_only(self) -> bool {
+        matches!(self, Variant::UnsignedRpm | Variant::RogueRpm | Variant::TamperedRpm)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -96,12 +110,16 @@ impl Variant {
             Variant::Future => "future",
             Variant::Expired => "expired",
             Variant::OnlyOld => "only-old",
+            Variant::UnsignedRpm => "unsigned-rpm",
+            Variant::RogueRpm => "rogue-rpm",
+            Variant::TamperedRpm => "tampered-rpm",
         }
     }
 
-    /// Whether there are files behind it.
+    /// Whether there are debs behind it.
     fn has_tree(self) -> bool {
-        !matches!(self, Variant::NotFound | Variant::Unavailable | Variant::Hang | Variant::Refused)
+        !self.of_rpms_only()
+            && !matches!(self, Variant::NotFound | Variant::Unavailable | Variant::Hang | Variant::Refused)
     }
 
     fn signer(self) -> Key {
@@ -256,7 +274,7 @@ fn suite(
 }
 
 /// Another byte in the middle; as many of them.
-fn flip(path: &Path) -> Result<()> {
+pub(crate) fn flip(path: &Path) -> Result<()> {
     let mut bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let middle = bytes.len() / 2;
     match bytes.get_mut(middle) {
@@ -267,7 +285,7 @@ fn flip(path: &Path) -> Result<()> {
 }
 
 /// The first half only.
-fn cut(path: &Path) -> Result<()> {
+pub(crate) fn cut(path: &Path) -> Result<()> {
     let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     sh::write(path, &bytes[..bytes.len() / 2])
 }

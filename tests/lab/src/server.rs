@@ -7,7 +7,7 @@ use crate::process::Run;
 use crate::sh;
 use anyhow::{Context, Result, bail};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A request that a host made.
@@ -23,11 +23,19 @@ pub struct Request {
 
 const SILENT: &str = "127.0.0.1:7777";
 
+/// What is served: Docker's mirror and the distributions' archives, each for apt and for dnf.
+pub struct Trees {
+    pub mirror: PathBuf,
+    pub mirror_rpm: PathBuf,
+    pub archive: PathBuf,
+    pub archive_dnf: PathBuf,
+}
+
 /// Starts the servers of a run.
-pub fn start(run: &Run, net: &Net, keys: &Keys, mirror: &Path, archive: &Path) -> Result<()> {
+pub fn start(run: &Run, net: &Net, keys: &Keys, trees: &Trees) -> Result<()> {
     let dir = run.dir.join("nginx");
     let (cert, key) = keys.server();
-    sh::write(&dir.join("nginx.conf"), config(&dir, &cert, &key, mirror, archive))?;
+    sh::write(&dir.join("nginx.conf"), config(&dir, &cert, &key, trees))?;
     let me = std::env::current_exe().context("finding this program")?;
     let silent = detached(net, &[&me.to_string_lossy(), "silent"])?;
     run.record(silent)?;
@@ -61,7 +69,7 @@ pub fn silent() -> Result<()> {
     Ok(())
 }
 
-fn config(dir: &Path, cert: &Path, key: &Path, mirror: &Path, archive: &Path) -> String {
+fn config(dir: &Path, cert: &Path, key: &Path, trees: &Trees) -> String {
     let at = dir.display();
     let mut text = format!(
         "daemon off;\nmaster_process off;\nuser root;\npid {at}/pid;\nerror_log {at}/error.log;\n\
@@ -71,11 +79,12 @@ fn config(dir: &Path, cert: &Path, key: &Path, mirror: &Path, archive: &Path) ->
          client_body_temp_path {at}/t1;\nproxy_temp_path {at}/t2;\nfastcgi_temp_path {at}/t3;\n\
          uwsgi_temp_path {at}/t4;\nscgi_temp_path {at}/t5;\nsendfile on;\n\
          ssl_certificate {};\nssl_certificate_key {};\n\
-         server {{ listen {}:80; root {}; }}\n",
+         server {{ listen {}:80; root {}; location /rpm/ {{ root {}; }} }}\n",
         cert.display(),
         key.display(),
         net::GATEWAY,
-        archive.display()
+        trees.archive.display(),
+        trees.archive_dnf.display()
     );
     for variant in Variant::ALL.into_iter().filter(|variant| *variant != Variant::Refused) {
         let (name, address) = (variant.name(), net::address(variant));
@@ -83,7 +92,11 @@ fn config(dir: &Path, cert: &Path, key: &Path, mirror: &Path, archive: &Path) ->
             Variant::NotFound => "return 404;".to_string(),
             Variant::Unavailable => "return 503;".to_string(),
             Variant::Hang => format!("location / {{ proxy_pass http://{SILENT}; proxy_read_timeout 1h; }}"),
-            _ => format!("root {}/{name};", mirror.display()),
+            _ => format!(
+                "root {}/{name}; location ~ ^/linux/(rhel|centos|fedora|rocky|alma)/ {{ root {}/{name}; }}",
+                trees.mirror.display(),
+                trees.mirror_rpm.display()
+            ),
         };
         text += &format!(
             "server {{ listen {address}:443 ssl; listen {address}:80; server_name {}; access_log {at}/{name}.log lab; {inside} }}\n",

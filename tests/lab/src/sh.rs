@@ -78,6 +78,8 @@ pub fn tools() -> Result<()> {
         ("zstd", "zstd"),
         ("bzip2", "bzip2"),
         ("nsenter", "util-linux"),
+        ("rpmbuild", "rpm"),
+        ("createrepo_c", "createrepo-c"),
     ];
     let missing: Vec<&str> = NEEDED.iter().filter(|(p, _)| !has(p)).map(|(_, package)| *package).collect();
     let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";

@@ -73,6 +73,9 @@ pub fn engine_works(host: &Host) -> Result<()> {
 
 /// Nothing is half installed.
 pub fn packages_are_whole(host: &Host) -> Result<()> {
+    if host.identity().dnf().is_some() {
+        return host.run(&["dnf", "-q", "-C", "check", "--dependencies", "--duplicates"])?.ok().map(drop);
+    }
     let audit = host.run(&["dpkg", "--audit"])?.ok()?;
     ensure!(audit.text().is_empty(), "dpkg finds half-done work:\n{}", audit.text());
     Ok(())

@@ -4,6 +4,7 @@ use crate::scenario::Scenario;
 
 mod adoption;
 pub mod by_hand;
+pub mod by_hand_dnf;
 mod common;
 mod daemon_json;
 mod derivatives;
@@ -19,6 +20,7 @@ mod waiting;
 /// All tables.
 pub const ALL: &[&[Scenario]] = &[
     by_hand::ALL,
+    by_hand_dnf::ALL,
     main_job::ALL,
     derivatives::ALL,
     adoption::ALL,

@@ -92,8 +92,12 @@ pub fn does_not_say(said: &Output, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The version of an installed package.
+/// The version of an installed package, with its epoch.
 pub fn version(host: &Host, package: &str) -> Result<String> {
+    if host.identity().dnf().is_some() {
+        let format = "%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}";
+        return Ok(host.run(&["rpm", "-q", "--qf", format, package])?.ok()?.stdout);
+    }
     let said = host.run(&["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Version}", package])?;
     let version = said.stdout.strip_prefix("ii  ").or_else(|| said.stdout.strip_prefix("hi  "));
     version.map(str::to_string).with_context(|| format!("{package} is not installed: {}", said.text()))
@@ -101,7 +105,7 @@ pub fn version(host: &Host, package: &str) -> Result<String> {
 
 /// The requests that asked for an index, as `SERVER PATH`.
 pub fn indexes(asked: &[Request]) -> Vec<String> {
-    let is_index = |request: &&Request| !request.path.ends_with(".deb");
+    let is_index = |request: &&Request| !request.path.ends_with(".deb") && !request.path.ends_with(".rpm");
     asked.iter().filter(is_index).map(|r| format!("{} {} {}", r.server, r.status, r.path)).collect()
 }
 
