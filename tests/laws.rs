@@ -13,14 +13,14 @@ use rprov::resources::group::{Group, Presence};
 use rprov::resources::json_keys::{Engine, JsonKeys};
 use rprov::resources::member::Member;
 use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
-use rprov::resources::repository::{Files, Repository, Source};
+use rprov::resources::repository::{Files, Repository, Source, apt};
 use rprov::resources::trace::{Seen, Trace};
 use rprov::resources::unit::{Unit, UnitState};
 use rprov::resources::{Change, How, Resource, Want, WayBack};
 use rprov::trust::Pin;
 use rprov::trust::apt::AptSource;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const NOBLE: &str = "ubuntu-24.04";
@@ -171,7 +171,7 @@ fn the_laws_hold_for_keys_in_json() {
 
 fn source() -> Source {
     let root = "https://download.docker.com/linux/ubuntu";
-    Source {
+    Source::Apt(apt::Source {
         index: AptSource {
             root: root.into(),
             suite: "noble".into(),
@@ -183,7 +183,7 @@ fn source() -> Source {
         original: root.into(),
         file: "/etc/apt/sources.list.d/docker.sources".into(),
         key_file: "/etc/apt/keyrings/docker.asc".into(),
-    }
+    })
 }
 
 #[test]
@@ -271,6 +271,7 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
         names: state.keys().cloned().collect(),
         source: Some(source()),
         refresh: Refresh::Ours,
+        in_the_way: BTreeSet::new(),
     };
     (resource, state)
 }
@@ -462,10 +463,10 @@ fn a_daemon_json_that_can_no_longer_be_read_is_left_alone() {
 #[test]
 fn where_a_suite_is_not_published_the_next_older_one_that_works_is_taken_and_stays() {
     let host = Model::fresh(NOBLE);
-    let mut source = source();
+    let Source::Apt(mut source) = source() else { panic!("it is for apt") };
     source.index.suite = "questing".into();
     source.fallbacks = vec!["noble".into()];
-    let want = Want { resource: Repository::of(&source), state: Files::right() };
+    let want = Want { resource: Repository::of(&Source::Apt(source)), state: Files::right() };
     want.plan(&host).unwrap().unwrap().make(&host).unwrap();
     let written = host.text("/etc/apt/sources.list.d/docker.sources");
     assert!(written.contains("Suites: noble\n"), "{written}");

@@ -2,7 +2,7 @@
 
 use super::{Model, Output, Path, PathBuf, failure, fixture};
 use rprov::host::{AptQuestion, AptState, Look};
-use rprov::resources::repository::parse_sources;
+use rprov::resources::repository::apt::parse_sources;
 use rprov::version;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -12,7 +12,7 @@ pub use runs::Runs;
 
 use rprov::error::{Error, Result};
 use rprov::event::Event;
-use rprov::host::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};
+use rprov::host::{AptState, Command, Kind, Look, Output, Owner, Private, Question, Stat, Touch};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -408,7 +408,13 @@ impl Touch for Model {
             let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
             Ok(match argv[0] {
                 "groupadd" | "groupdel" | "gpasswd" => self.group(&argv),
-                "apt-get" => self.apt_get(&argv[1..], &command.state.clone().unwrap_or_default()),
+                "apt-get" => {
+                    let state = match command.state.clone() {
+                        Some(Private::Apt(state)) => state,
+                        _ => AptState::default(),
+                    };
+                    self.apt_get(&argv[1..], &state)
+                }
                 "dpkg" if argv.get(1) == Some(&"--verify") => Output::default(),
                 "apt-mark" => self.apt_mark(&argv[1..]),
                 "systemctl" => self.systemctl(&argv[1..]),
