@@ -99,7 +99,9 @@ pub fn question(arguments: Vec<String>, state: DnfState) -> DnfQuestion {
 
 /// Which packages somebody asked for by name.
 pub fn user_installed() -> Vec<String> {
-    ["-q", "--disablerepo=*", "repoquery", "--userinstalled", "--qf", "%{name}\n"].map(str::to_owned).to_vec()
+    ["-q", "--setopt=*.enabled=0", "repoquery", "--userinstalled", "--qf", "%{name}\n"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 /// All versions of these names, in one repository or in all.
@@ -129,7 +131,7 @@ fn install_words(specs: &[String], erasing: bool) -> Vec<String> {
 
 fn remove_words(names: &[String]) -> Vec<String> {
     let mut arguments: Vec<String> = OPTIONS.map(str::to_owned).to_vec();
-    arguments.extend(["--disablerepo=*", "remove"].map(str::to_owned));
+    arguments.extend(["--setopt=*.enabled=0", "remove"].map(str::to_owned));
     arguments.extend(names.iter().cloned());
     arguments
 }
@@ -153,8 +155,8 @@ pub fn download(specs: &[String]) -> Command {
 }
 
 /// The installation itself, from what was fetched. Ours are files, each checked; so its repository has no say here.
-pub fn install(specs: &[String], without: &[String]) -> Command {
-    let mut arguments = vec![aside()];
+pub fn install(specs: &[String], without: &[String], five: bool) -> Command {
+    let mut arguments = aside(five);
     arguments.push("--setopt=localpkg_gpgcheck=1".to_owned());
     arguments.push("--setopt=*.skip_if_unavailable=1".to_owned());
     arguments.extend(without.iter().map(|id| format!("--setopt={id}.enabled=0")));
@@ -162,13 +164,16 @@ pub fn install(specs: &[String], without: &[String]) -> Command {
     dnf(arguments)
 }
 
-pub fn remove(names: &[String]) -> Command {
-    dnf(std::iter::once(aside()).chain(remove_words(names)))
+pub fn remove(names: &[String], five: bool) -> Command {
+    dnf(aside(five).into_iter().chain(remove_words(names)))
 }
 
 /// A cache apart from the host's, which dnf would leave traces in, and which knows nothing of our repository.
-fn aside() -> String {
-    format!("--setopt=cachedir={ARCHIVES}")
+/// To dnf 5 root's has a name of its own (dnf5.conf(5), `system_cachedir`).
+fn aside(five: bool) -> Vec<String> {
+    let mut options = vec![format!("--setopt=cachedir={ARCHIVES}")];
+    options.extend(five.then(|| format!("--setopt=system_cachedir={ARCHIVES}")));
+    options
 }
 
 /// dnf 4 says `mark install` and `mark remove` (dnf(8)), dnf 5 `mark user` and `mark dependency` (dnf5-mark(8)).
@@ -179,8 +184,8 @@ pub fn mark(names: &[String], auto: bool, five: bool) -> Command {
         (true, true) => "dependency",
         (false, true) => "user",
     };
-    let front = ["--disablerepo=*", "--setopt=exit_on_lock=1", "mark", word].map(str::to_owned);
-    dnf(std::iter::once(aside()).chain(front).chain(names.iter().cloned()))
+    let front = ["--setopt=*.enabled=0", "--setopt=exit_on_lock=1", "mark", word].map(str::to_owned);
+    dnf(aside(five).into_iter().chain(front).chain(names.iter().cloned()))
 }
 
 /// Why dnf or rpm did not do it.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 /// Which packages somebody asked for, where dnf 4 keeps it. dnf 5 has it below `/usr/lib/sysimage`, and only reads it.
 const HISTORY: &str = "/var/lib/dnf";
 
+const SUBSCRIPTION_PLUGIN: &str = "/etc/dnf/plugins/subscription-manager.conf";
+
 /// Gone with this value, but for the cache.
 pub struct PrivateDnf {
     _directory: tempfile::TempDir,
@@ -48,8 +50,15 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
         "*.gpgcheck=0".to_owned(),
     ]
     .into();
+    if fs::read_link(host.at(Path::new("/usr/bin/dnf"))).is_ok_and(|program| program.ends_with("dnf5")) {
+        options.push(format!("system_cachedir={}", cache.display()));
+    }
     options.extend(state.needed.iter().map(|id| format!("{id}.skip_if_unavailable=0")));
-    let options = options.into_iter().map(|option| format!("--setopt={option}")).collect();
+    let mut options: Vec<String> = options.into_iter().map(|option| format!("--setopt={option}")).collect();
+    // It writes redhat.repo anew at any call of dnf (subscription-manager's dnf plugin).
+    if host.at(Path::new(SUBSCRIPTION_PLUGIN)).exists() {
+        options.push("--disableplugin=subscription-manager,product-id".to_owned());
+    }
     Ok(PrivateDnf { _directory: directory, options })
 }
 

@@ -147,7 +147,7 @@ pub fn removes(leaving: &BTreeSet<String>, host: &dyn Look) -> Result<BTreeSet<S
     match dnf::parse_transaction(&answer.stdout) {
         Some(simulated) => Ok(simulated.removes),
         None if answer.ok() => Ok(BTreeSet::new()),
-        None => Err(unresolved(&answer)),
+        None => Err(unresolved(&answer, host)),
     }
 }
 
@@ -187,7 +187,7 @@ impl Packages {
         let arguments = dnf::available(state.needed.as_deref(), names);
         let answer = host.query(&Question::Dnf(dnf::question(arguments, state)))?;
         if !answer.ok() {
-            return Err(unresolved(&answer));
+            return Err(unresolved(&answer, host));
         }
         let found = dnf::parse_available(&answer.stdout).into_iter();
         let candidate = |name: String, version| Candidate { name, version, sha256: None };
@@ -211,7 +211,7 @@ impl Packages {
             answer = ask(true)?;
             simulated = dnf::parse_transaction(&answer.stdout);
         }
-        let simulated = simulated.ok_or_else(|| unresolved(&answer))?;
+        let simulated = simulated.ok_or_else(|| unresolved(&answer, host))?;
         let known = |name: &&String| self.in_the_way.contains(*name);
         let others: Vec<String> = simulated.removes.iter().filter(|name| !known(name)).cloned().collect();
         if others.is_empty() {
@@ -250,7 +250,7 @@ impl Packages {
     fn transact_rpms(&self, actions: &BTreeMap<String, Action>, state: &Set, host: &dyn Touch) -> Result<()> {
         make_archives(host)?;
         let run = |command: Command| retrying(host, "install the packages", || host.run(&command));
-        let keys = rpm_key::all(host)?;
+        let (keys, five) = (rpm_key::all(host)?, is_five(host)?);
         let purged: Vec<String> = actions
             .iter()
             .filter(|(_, action)| **action == Action::Purge)
@@ -263,11 +263,11 @@ impl Packages {
         }
         // With a source it is the way there: what is in the way goes in the transaction itself.
         if !purged.is_empty() && (self.source.is_none() || specs.is_empty()) {
-            run(dnf::remove(&purged))?;
+            run(dnf::remove(&purged, five))?;
         }
         if !specs.is_empty() {
             let (files, without) = self.files(actions, state, host)?;
-            run(dnf::install(&files, &without))?;
+            run(dnf::install(&files, &without, five))?;
         }
         // dnf takes the distribution's own key into rpm's database, where it was not yet: it may do so again.
         let news: Vec<String> = rpm_key::all(host)?.into_iter().filter(|key| !keys.contains(key)).collect();
@@ -313,18 +313,19 @@ fn files_of(id: &str, host: &dyn Look) -> Result<Vec<PathBuf>> {
 }
 
 /// Why dnf finds no way, in words of what is missing and not of what dnf tried.
-fn unresolved(answer: &Output) -> Error {
+fn unresolved(answer: &Output, host: &dyn Look) -> Error {
     let text = format!("{}\n{}", answer.stdout, answer.stderr);
     let unread = dnf::unreadable(&text);
     match dnf::trouble(&text) {
         Trouble::Unreadable { repositories } => Error::try_again("cannot read the repositories of this host")
             .because(format!("dnf could not read {}", repositories.join(", ")))
+            .because(why_unreadable(&text))
             .tail(&errors_of(&text))
             .hint("dnf makecache  shows whether they can be read now"),
         Trouble::Missing { what } if unread.is_empty() => Error::refused("cannot resolve the packages")
             .because(format!("no enabled repository of this host has `{what}`"))
             .tail(&errors_of(&text))
-            .hint(where_to_find(&what)),
+            .hint(where_to_find(&what, host)),
         Trouble::Missing { what } => Error::try_again("cannot resolve the packages")
             .because(format!("none of the repositories that could be read has `{what}`"))
             .because(format!("dnf could not read {}", unread.join(", ")))
@@ -334,12 +335,31 @@ fn unresolved(answer: &Output) -> Error {
     }
 }
 
-/// The repository that has it, where each distribution calls it something else.
-fn where_to_find(what: &str) -> String {
+/// The repository that has it, where each distribution calls it something else; on RHEL there is none at all before
+/// the machine is registered.
+fn where_to_find(what: &str, host: &dyn Look) -> String {
+    let has = |path: &str| host.exists(Path::new(path)).unwrap_or(false);
+    if has(SUBSCRIPTION_MANAGER) && !has("/etc/pki/consumer/cert.pem") && !has("/etc/pki/rhui") {
+        return "this system is not registered: subscription-manager register".into();
+    }
     format!(
-        "`{what}` is in AppStream: `dnf repolist --all` shows what it is called here, and \
-         `dnf config-manager --set-enabled ID` enables it; on RHEL after `subscription-manager register`"
+        "`{what}` is in AppStream (of Oracle Linux too; CentOS calls a part of it extras): `dnf repolist --all` shows \
+         what it is called here, and `dnf config-manager --set-enabled ID` enables it"
     )
+}
+
+const SUBSCRIPTION_MANAGER: &str = "/usr/sbin/subscription-manager";
+
+/// What stands behind it on the hosts of a cloud, where a certificate of the image opens the repositories.
+fn why_unreadable(text: &str) -> &'static str {
+    let certificate =
+        ["certificate has expired", "certificate expired", "Status code: 403", "SSL peer rejected"];
+    match certificate.iter().any(|words| text.contains(words)) {
+        true => {
+            "the certificate of this machine for them may have expired: its owner is the RHUI client package"
+        }
+        false => "the network is away, or they are",
+    }
 }
 
 /// How often a fetch that came damaged is tried.

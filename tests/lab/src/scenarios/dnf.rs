@@ -92,17 +92,8 @@ pub const ALL: &[Scenario] = &[
 const ENGINE: &[&str] =
     &["docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin"];
 
-/// What moves by itself where dnf and rpm were run, and says nothing of what is installed.
-const TOOLS: &[(&str, &str)] = &[
-    ("/var/lib/dnf*", "dnf's history, which tells that something came and went"),
-    ("/var/lib/rpm*", "rpm's database as a file: its content is compared by what rpm says of it"),
-    ("/var/log/dnf*", "logs"),
-    ("/var/log/hawkey.log", "logs"),
-    ("/var/log/rprov*", "logs"),
-];
-
 fn except() -> Vec<(&'static str, &'static str)> {
-    [QUIET, TOOLS, EXCEPTIONS].concat()
+    [QUIET, EXCEPTIONS].concat()
 }
 
 fn main_job(lab: &Lab, identity: Identity) -> Result<()> {
