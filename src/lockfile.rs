@@ -2,9 +2,10 @@
 
 use crate::error::{Error, OrFail, Result};
 use crate::facts::Facts;
+use crate::host::fetch::mask;
 use crate::host::{Look, Question};
 use crate::resources::packages::{Manager, Package, Packages, Refresh};
-use crate::resources::repository::Source;
+use crate::resources::repository::{Source, apt as apt_source};
 use crate::resources::{Resource, apt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +60,16 @@ const FORMAT: u32 = 1;
 impl Lock {
     /// Looks at these packages of this host; what is not installed is left out.
     pub fn look(names: BTreeSet<String>, source: &Source, facts: &Facts, host: &dyn Look) -> Result<Lock> {
-        let packages = Packages { manager: Manager::Apt, names, source: None, refresh: Refresh::Ours };
+        let packages = Packages {
+            manager: match source {
+                Source::Apt(_) => Manager::Apt,
+                Source::Dnf(_) => Manager::Dnf,
+            },
+            names,
+            source: None,
+            refresh: Refresh::Ours,
+            in_the_way: BTreeSet::new(),
+        };
         let mut package = Vec::new();
         for (name, state) in packages.get(host)? {
             if let Package::Installed { version, auto, .. } = state {
@@ -71,20 +81,28 @@ impl Lock {
                 .because("no engine is installed")
                 .hint("rprov install"));
         }
-        add_digests(&mut package, host)?;
-        let accepted = crate::resources::repository::accepted_index(host, source)?;
-        Ok(Lock {
-            format: FORMAT,
-            host: LockedHost::of(facts),
-            source: LockedSource {
-                url: crate::host::fetch::mask(&source.index.root),
-                suite: source.index.suite.clone(),
-                component: source.index.component.clone(),
-                date: accepted.as_ref().map(|(date, _)| *date),
-                digest: accepted.map(|(_, digest)| digest),
+        let source = match source {
+            Source::Apt(source) => {
+                add_digests(&mut package, host)?;
+                let accepted = apt_source::accepted_index(host, source)?;
+                LockedSource {
+                    url: mask(&source.index.root),
+                    suite: source.index.suite.clone(),
+                    component: source.index.component.clone(),
+                    date: accepted.as_ref().map(|(date, _)| *date),
+                    digest: accepted.map(|(_, digest)| digest),
+                }
+            }
+            // Its index is not signed: a date or a digest of it would say nothing.
+            Source::Dnf(source) => LockedSource {
+                url: mask(&source.url),
+                suite: String::new(),
+                component: source.id.clone(),
+                date: None,
+                digest: None,
             },
-            package,
-        })
+        };
+        Ok(Lock { format: FORMAT, host: LockedHost::of(facts), source, package })
     }
 
     pub fn text(&self) -> Result<String> {

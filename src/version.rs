@@ -1,4 +1,4 @@
-//! Debian versions: which is newer, what upstream calls it, and whether it is within what was asked.
+//! Versions, of deb and of rpm: which is newer, what upstream calls it, and whether it is within what was asked.
 
 use std::cmp::Ordering;
 
@@ -9,6 +9,58 @@ pub fn compare(a: &str, b: &str) -> Ordering {
     numbers(a_epoch, b_epoch)
         .then_with(|| texts(a_upstream, b_upstream))
         .then_with(|| texts(a_revision, b_revision))
+}
+
+/// Which of two versions is newer, by rpm's rules (rpm-version(7)): epoch, version, release, each by its segments.
+pub fn compare_rpm(a: &str, b: &str) -> Ordering {
+    let (a_epoch, a_version, a_release) = parts(a);
+    let (b_epoch, b_version, b_release) = parts(b);
+    numbers(a_epoch, b_epoch)
+        .then_with(|| segments(a_version, b_version))
+        .then_with(|| segments(a_release, b_release))
+}
+
+/// Segments of digits or of letters, whatever stands between them; `~` sorts before the end, `^` after it, but before
+/// a further segment.
+fn segments(mut a: &str, mut b: &str) -> Ordering {
+    let separates = |c: char| !(c.is_ascii_alphanumeric() || c == '~' || c == '^');
+    loop {
+        (a, b) = (a.trim_start_matches(separates), b.trim_start_matches(separates));
+        match (a.strip_prefix('~'), b.strip_prefix('~')) {
+            (Some(a_rest), Some(b_rest)) => {
+                (a, b) = (a_rest, b_rest);
+                continue;
+            }
+            (Some(_), None) => return Ordering::Less,
+            (None, Some(_)) => return Ordering::Greater,
+            (None, None) => {}
+        }
+        match (a.strip_prefix('^'), b.strip_prefix('^')) {
+            (Some(a_rest), Some(b_rest)) => {
+                (a, b) = (a_rest, b_rest);
+                continue;
+            }
+            (Some(_), None) => return if b.is_empty() { Ordering::Greater } else { Ordering::Less },
+            (None, Some(_)) => return if a.is_empty() { Ordering::Less } else { Ordering::Greater },
+            (None, None) => {}
+        }
+        if a.is_empty() || b.is_empty() {
+            return a.len().cmp(&b.len());
+        }
+        let digits = a.starts_with(|c: char| c.is_ascii_digit());
+        let kind = |c: char| if digits { c.is_ascii_digit() } else { c.is_ascii_alphabetic() };
+        let (a_segment, a_rest) = split(a, kind);
+        let (b_segment, b_rest) = split(b, kind);
+        if b_segment.is_empty() {
+            // Digits are newer than letters.
+            return if digits { Ordering::Greater } else { Ordering::Less };
+        }
+        let order = if digits { numbers(a_segment, b_segment) } else { a_segment.cmp(b_segment) };
+        if order != Ordering::Equal {
+            return order;
+        }
+        (a, b) = (a_rest, b_rest);
+    }
 }
 
 /// What upstream calls a version: `5:29.7.2-1~ubuntu.24.04~noble` is `29.7.2`, `5:29.0.0~rc.1-1~…` is `29.0.0~rc.1`.
@@ -136,6 +188,38 @@ mod tests {
     }
 
     #[test]
+    fn versions_sort_as_rpm_sorts_them() {
+        let rising = [
+            ["1.0~rc1", "1.0"],
+            ["1.0~rc1", "1.0~rc1^git1"],
+            ["1.0", "1.0^git1"],
+            ["1.0^git1", "1.0.1"],
+            ["1.0^20160101", "1.0^20160102"],
+            ["1.0", "1.0.a"],
+            ["1.a", "1.0"],
+            ["1.2", "1.10"],
+            ["2.0", "2.0.1"],
+            ["2.0.1", "2.0.1a"],
+            ["xyz.4", "8"],
+            ["5.5p9", "5.5p10"],
+            ["9.0", "1:0.1"],
+            ["3:28.5.2-1.el9", "3:29.7.2-1.el9"],
+            ["3:29.7.2-1.el9", "3:29.10.0-1.el9"],
+            ["3:29.0.0~rc.1-1.el9", "3:29.0.0-1.el9"],
+            ["1.7.28-1.el9", "1.7.28-2.el9"],
+            ["4:1.2.4-1.el9", "4:1.2.4-1.el9_6"],
+        ];
+        for [older, newer] in rising {
+            assert_eq!(compare_rpm(older, newer), Ordering::Less, "{older} {newer}");
+            assert_eq!(compare_rpm(newer, older), Ordering::Greater, "{newer} {older}");
+            assert_eq!(compare_rpm(older, older), Ordering::Equal, "{older}");
+        }
+        for (a, b) in [("1.0", "1_0"), ("1.0", "0:1.0"), ("2a", "2.a"), ("1.01", "1.1")] {
+            assert_eq!(compare_rpm(a, b), Ordering::Equal, "{a} {b}");
+        }
+    }
+
+    #[test]
     fn different_spellings_of_one_version_are_equal() {
         for (a, b) in [("1.0", "0:1.0"), ("1.0", "1.0-0"), ("1.01", "1.1"), ("1.", "1.0")] {
             assert_eq!(compare(a, b), Ordering::Equal, "{a} {b}");
@@ -147,6 +231,7 @@ mod tests {
         for (version, expected) in [
             ("5:29.7.2-1~ubuntu.24.04~noble", "29.7.2"),
             ("5:20.10.24~3-0~ubuntu-jammy", "20.10.24"),
+            ("3:29.7.2-1.el9", "29.7.2"),
             ("5:29.0.0~rc.1-1~debian.12~bookworm", "29.0.0~rc.1"),
             ("1.7.28-1~ubuntu.24.04~noble", "1.7.28"),
             ("20.10.24+dfsg1-1+b3", "20.10.24+dfsg1"),

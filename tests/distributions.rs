@@ -43,7 +43,14 @@ fn table() -> Vec<Row> {
 /// Whether a scenario of the lab is on the identity of this name.
 fn is_booted(name: &str) -> bool {
     let identities = fs::read_to_string(at("tests/lab/src/identity.rs")).unwrap();
-    let named = identities.lines().find_map(|line| line.trim().strip_suffix(&format!(" => \"{name}\",")));
+    let of_apt = format!(" => \"{name}\",");
+    // Those of the dnf family are told by a constant of their own.
+    let dnf = fs::read_to_string(at("tests/lab/src/dnf_identity.rs")).unwrap();
+    let constant =
+        dnf.split("\nconst ").find(|text| text.contains(&format!("name: \"{name}\","))).unwrap_or_default();
+    let of_dnf = format!(" => Some(&{}),", constant.split(':').next().unwrap_or_default());
+    let mut lines = identities.lines().chain(dnf.lines()).map(str::trim);
+    let named = lines.find_map(|line| line.strip_suffix(&of_apt).or_else(|| line.strip_suffix(&of_dnf)));
     let identity = named.unwrap_or_else(|| panic!("the lab has no identity `{name}`"));
     let scenarios = fs::read_dir(at("tests/lab/src/scenarios")).unwrap().flatten();
     scenarios.map(|file| fs::read_to_string(file.path()).unwrap()).any(|text| {

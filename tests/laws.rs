@@ -14,14 +14,15 @@ use rprov::resources::image::{Image, Loaded};
 use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
 use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
-use rprov::resources::repository::{Files, Repository, Source};
+use rprov::resources::repository::{Files, Repository, Source, apt, dnf};
+use rprov::resources::rpm_key::RpmKey;
 use rprov::resources::trace::{Seen, Trace};
 use rprov::resources::unit::{Unit, UnitState};
 use rprov::resources::{Change, How, Resource, Want, WayBack};
 use rprov::trust::Pin;
 use rprov::trust::apt::AptSource;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const NOBLE: &str = "ubuntu-24.04";
@@ -175,7 +176,7 @@ fn the_laws_hold_for_keys_in_json() {
 
 fn source() -> Source {
     let root = "https://download.docker.com/linux/ubuntu";
-    Source {
+    Source::Apt(apt::Source {
         index: AptSource {
             root: root.into(),
             suite: "noble".into(),
@@ -187,7 +188,7 @@ fn source() -> Source {
         original: root.into(),
         file: "/etc/apt/sources.list.d/docker.sources".into(),
         key_file: "/etc/apt/keyrings/docker.asc".into(),
-    }
+    })
 }
 
 #[test]
@@ -239,6 +240,94 @@ fn the_laws_hold_for_a_package_source() {
     }
 }
 
+/// The same source for dnf, on RHEL 9.
+fn rpm_source() -> dnf::Source {
+    dnf::Source {
+        id: "docker-ce-stable".into(),
+        url: "https://download.docker.com/linux/rhel/9/x86_64/stable".into(),
+        addresses: vec!["https://download.docker.com/linux".into()],
+        file: "/etc/yum.repos.d/docker-ce.repo".into(),
+        key_file: "/etc/pki/rpm-gpg/RPM-GPG-KEY-docker-ce".into(),
+        pin: Pin::of_file(mirror_key()).unwrap(),
+    }
+}
+
+#[test]
+fn the_laws_hold_for_a_source_of_dnf_and_its_key_in_rpms_database() {
+    let upstreams = "[docker-ce-stable]\nbaseurl=https://download.docker.com/linux/centos/$releasever/$basearch/stable\n\
+        gpgcheck=1\ngpgkey=https://download.docker.com/linux/centos/gpg\n";
+    let mixed = "# theirs\n[theirs]\nbaseurl=https://elsewhere.example/x\n\n[d]\n\
+        baseurl=http://download.docker.com/linux/rhel/8/x86_64/stable\n";
+    let table: [(&str, &[(&str, &str)]); 4] = [
+        ("nothing is there", &[]),
+        ("upstream's own file", &[("/etc/yum.repos.d/docker-ce.repo", upstreams)]),
+        ("another release's beside somebody's own", &[("/etc/yum.repos.d/mixed.repo", mixed)]),
+        ("both", &[("/etc/yum.repos.d/a.repo", upstreams), ("/etc/yum.repos.d/mixed.repo", mixed)]),
+    ];
+    for (case, files) in table {
+        let host = Model::fresh("rhel-9");
+        files.iter().for_each(|(path, text)| host.put(path, text));
+        laws_hold(case, &host, Repository::of(&Source::Dnf(rpm_source())), Files::right());
+        let text = host.text("/etc/yum.repos.d/docker-ce.repo");
+        assert!(text.contains("/linux/rhel/9/x86_64/stable\n"), "{case}: {text}");
+    }
+    let host = Model::fresh("rhel-9");
+    let [fingerprint] = &rpm_source().pin.fingerprints[..] else { panic!("it is one certificate") };
+    let key = RpmKey { fingerprint: fingerprint.clone(), file: mirror_key() };
+    laws_hold("a key", &host, key, Presence::Present);
+}
+
+#[test]
+fn a_right_source_of_dnf_under_another_name_is_met_and_one_whose_key_would_be_fetched_is_not() {
+    let host = Model::fresh("rhel-9");
+    host.put("/etc/pki/rpm-gpg/mine", mirror_key());
+    let section = |key: &str| {
+        format!(
+            "[mine]\nbaseurl=https://download.docker.com/linux/rhel/9/$basearch/stable/\ngpgcheck=1\ngpgkey={key}\n"
+        )
+    };
+    let want = Want { resource: Repository::of(&Source::Dnf(rpm_source())), state: Files::right() };
+    host.put("/etc/yum.repos.d/mine.repo", section("file:///etc/pki/rpm-gpg/mine"));
+    assert_eq!(want.plan(&host).unwrap(), None);
+    host.put("/etc/yum.repos.d/mine.repo", section("https://download.docker.com/linux/rhel/gpg"));
+    assert!(want.plan(&host).unwrap().is_some());
+}
+
+#[test]
+fn the_laws_hold_for_packages_of_dnf() {
+    let old = ["dnf", "-y", "install", "docker-ce-3:28.5.2-1.el9", "docker-ce-cli-1:28.5.2-1.el9"];
+    let newest = Versions { newest: true, ..Versions::default() };
+    let table: [(&str, &[&[&str]], Versions); 3] = [
+        ("nothing is there", &[], Versions::default()),
+        ("an older version is asked for", &[], Versions { prefix: Some("28".into()), ..Versions::default() }),
+        ("an older engine is there, and the newest is wanted", &[&old], newest),
+    ];
+    for (case, by_hand, versions) in table {
+        let host = Model::fresh("rhel-9");
+        let source = Source::Dnf(rpm_source());
+        let want = Want { resource: Repository::of(&source), state: Files::right() };
+        want.plan(&host).unwrap().unwrap().make(&host).unwrap();
+        by_hand.iter().for_each(|argv| host.be(argv));
+        // No package owns it: a trace of the step takes it away.
+        host.put_directory("/usr/libexec/docker/cli-plugins");
+        let wanted = |name: &str| {
+            let versioned = name.starts_with("docker-ce");
+            let versions =
+                if versioned { versions.clone() } else { Versions { prefix: None, ..versions.clone() } };
+            (name.to_owned(), Package::Wanted(versions))
+        };
+        let state: BTreeMap<_, _> = ENGINE.into_iter().map(wanted).collect();
+        let resource = Packages {
+            manager: Manager::Dnf,
+            names: state.keys().cloned().collect(),
+            source: Some(source),
+            refresh: Refresh::Ours,
+            in_the_way: BTreeSet::new(),
+        };
+        laws_hold(case, &host, resource, state);
+    }
+}
+
 #[test]
 fn a_right_source_under_another_name_is_met_and_stays_others() {
     let host = Model::fresh("debian-11");
@@ -275,6 +364,7 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
         names: state.keys().cloned().collect(),
         source: Some(source()),
         refresh: Refresh::Ours,
+        in_the_way: BTreeSet::new(),
     };
     (resource, state)
 }
@@ -474,10 +564,10 @@ fn a_daemon_json_that_can_no_longer_be_read_is_left_alone() {
 #[test]
 fn where_a_suite_is_not_published_the_next_older_one_that_works_is_taken_and_stays() {
     let host = Model::fresh(NOBLE);
-    let mut source = source();
+    let Source::Apt(mut source) = source() else { panic!("it is for apt") };
     source.index.suite = "questing".into();
     source.fallbacks = vec!["noble".into()];
-    let want = Want { resource: Repository::of(&source), state: Files::right() };
+    let want = Want { resource: Repository::of(&Source::Apt(source)), state: Files::right() };
     want.plan(&host).unwrap().unwrap().make(&host).unwrap();
     let written = host.text("/etc/apt/sources.list.d/docker.sources");
     assert!(written.contains("Suites: noble\n"), "{written}");
@@ -764,8 +854,9 @@ fn wherever_the_power_goes(host: impl Fn() -> Model, then: impl Fn(&str, &Model,
     }
 }
 
-const HOSTS: [fn() -> Model; 3] = [
+const HOSTS: [fn() -> Model; 4] = [
     || Model::fresh(NOBLE),
+    || Model::fresh("rhel-9"),
     || Model::fresh("debian-11"),
     || {
         let host = Model::fresh(NOBLE);

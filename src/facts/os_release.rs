@@ -23,6 +23,9 @@ pub struct Distribution {
     pub ubuntu_codename: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debian_codename: Option<String>,
+    /// `platform:el9`: what a distribution of the dnf family is built as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform_id: Option<String>,
     /// The name for people, with the version.
     pub name: String,
 }
@@ -46,6 +49,7 @@ pub fn parse(text: &str) -> Distribution {
         codename: filled(&release.version_codename),
         ubuntu_codename: extra("UBUNTU_CODENAME"),
         debian_codename: extra("DEBIAN_CODENAME"),
+        platform_id: extra("PLATFORM_ID"),
         id,
     }
 }
@@ -76,7 +80,7 @@ mod tests {
         let lmde = "PRETTY_NAME=\"LMDE 6 (faye)\"\nID=linuxmint\nID_LIKE=debian\nVERSION_ID=\"6\"\n\
                     VERSION_CODENAME=faye\nDEBIAN_CODENAME=\"bookworm\"\n";
         let rocky = "NAME=\"Rocky Linux\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.4\"\n\
-                     PRETTY_NAME='Rocky Linux 9.4 (Blue Onyx)'\n";
+                     PLATFORM_ID=\"platform:el9\"\nPRETTY_NAME='Rocky Linux 9.4 (Blue Onyx)'\n";
         let sid = "# made by hand\n\nPRETTY_NAME=\"Debian GNU/Linux trixie/sid\"\nID=debian\r\n";
         let cases = [
             (mint, "linuxmint", vec!["ubuntu", "debian"], some("22"), some("wilma"), some("noble"), None),
@@ -96,6 +100,7 @@ mod tests {
                 codename,
                 ubuntu_codename,
                 debian_codename,
+                platform_id: text.contains("platform:el9").then(|| "platform:el9".to_owned()),
                 name,
             };
             assert_eq!(read, expected);

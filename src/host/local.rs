@@ -2,12 +2,13 @@
 
 mod apt_state;
 mod ask;
+mod dnf_state;
 mod lists;
 mod progress;
 
 use self::progress::Progress;
 use super::fetch::{self, Fetcher, Proxies};
-use super::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};
+use super::{Command, Kind, Look, Output, Owner, Private, Question, Stat, Touch};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use std::cell::RefCell;
@@ -33,6 +34,8 @@ pub struct LocalHost {
     answers: RefCell<HashMap<Question, Output>>,
     /// All of apt's lists, fetched anew for a question; gone with this run.
     refreshed: RefCell<Option<tempfile::TempDir>>,
+    /// What dnf fetched of the repositories for questions; gone with this run.
+    dnf_cache: RefCell<Option<tempfile::TempDir>>,
     sink: Sink,
     deadline: Instant,
     stop: Arc<AtomicBool>,
@@ -47,6 +50,7 @@ impl LocalHost {
             fetcher: Fetcher::new(),
             answers: RefCell::default(),
             refreshed: RefCell::default(),
+            dnf_cache: RefCell::default(),
             sink,
             deadline: Instant::now() + wait,
             stop: Arc::default(),
@@ -294,10 +298,14 @@ impl Touch for LocalHost {
         let argv = command.argv.iter().map(|word| fetch::mask(word)).collect();
         self.tell(Event::Command { argv });
         let output = match &command.state {
-            Some(state) => match apt_state::make(state, self)? {
+            Some(Private::Apt(state)) => match apt_state::make(state, self)? {
                 Ok(private) => self.run_logged(&with_options(command, &private.options))?,
                 Err(refused) => refused,
             },
+            Some(Private::Dnf(state)) => {
+                let private = dnf_state::make(state, self)?;
+                self.run_logged(&with_options(command, &private.options))?
+            }
             None if command.capture => captured(command)?,
             None => self.run_logged(command)?,
         };

@@ -20,6 +20,12 @@ use std::time::Duration;
 /// Where apt keeps what it fetched of the sources.
 pub const APT_LISTS: &str = "/var/lib/apt/lists";
 
+/// Where dnf keeps what it fetched of the repositories: dnf 4 and dnf 5 (dnf.conf(5), `cachedir`).
+pub const DNF_CACHES: [&str; 2] = ["/var/cache/dnf", "/var/cache/libdnf5"];
+
+/// Where dnf reads its repositories from.
+pub const DNF_REPOSITORIES: &str = "/etc/yum.repos.d";
+
 /// In an argument list: the number of a file that the command may write its progress to.
 pub const STATUS_FD: &str = "STATUS_FD";
 
@@ -73,6 +79,16 @@ pub enum Question {
     AptConfig,
     /// What apt would do, on a state of its own in a temporary directory.
     Apt(AptQuestion),
+    /// `rpm -q` of these packages: name, epoch, version and release, a line each.
+    RpmQuery { names: Vec<String> },
+    /// `rpm -q gpg-pubkey`: the keys that rpm's database holds.
+    RpmKeys,
+    /// The same of package files.
+    RpmFiles { files: Vec<PathBuf> },
+    /// `rpmkeys --checksig` of files, against a database of its own that holds only this key.
+    RpmCheck { key: Vec<u8>, files: Vec<PathBuf> },
+    /// What dnf would do, on a state of its own in a temporary directory.
+    Dnf(DnfQuestion),
     /// `systemctl show UNIT`, the named properties only.
     UnitShow { unit: String },
     /// `journalctl -u UNIT` since the last start, errors and last lines, without a pager.
@@ -96,6 +112,8 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Question::Apt(apt) => write!(f, "{} {}", apt.program, apt.arguments.join(" ")),
+            Question::Dnf(dnf) => write!(f, "dnf {}", dnf.arguments.join(" ")),
+            Question::RpmCheck { files, .. } => write!(f, "rpmkeys --checksig, {} files", files.len()),
             Question::DockerdValidate { flags, .. } => write!(f, "dockerd --validate {}", flags.join(" ")),
             other => write!(f, "{other:?}"),
         }
@@ -121,6 +139,32 @@ pub struct AptState {
     pub changed: Vec<(PathBuf, Option<Vec<u8>>)>,
     /// Whether every source's lists are fetched anew into the private state first.
     pub refresh: bool,
+}
+
+/// A question to dnf.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DnfQuestion {
+    /// The arguments behind the options: `--assumeno install docker-ce-…`, `repoquery …`
+    pub arguments: Vec<String>,
+    pub state: DnfState,
+}
+
+/// Repositories, cache, history and logs of dnf's own in a temporary directory: the host's as the plan will leave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DnfState {
+    /// Files below `/etc/yum.repos.d` as the plan will leave them: other bytes, or absent.
+    pub changed: Vec<(PathBuf, Option<Vec<u8>>)>,
+    /// The repository that must be read, whatever others cannot be.
+    pub needed: Option<String>,
+    /// Where what is fetched stays, for a later command; else it goes with the run.
+    pub cache: Option<PathBuf>,
+}
+
+/// A package manager's state of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Private {
+    Apt(AptState),
+    Dnf(DnfState),
 }
 
 /// Reads the host. Whoever holds only this can change nothing.
@@ -161,8 +205,9 @@ pub struct Command {
     pub timeout: Duration,
     /// Whether the output is wanted apart; else it goes to the log as it comes, which outlives us.
     pub capture: bool,
-    /// Run by apt on a state of its own: the host's may be as it is not yet. It changes nothing there, so a signal ends it.
-    pub state: Option<AptState>,
+    /// Run by the package manager on a state of its own: the host's may be as it is not yet. It changes nothing there,
+    /// so a signal ends it.
+    pub state: Option<Private>,
 }
 
 impl Command {
@@ -180,8 +225,8 @@ impl Command {
         self.capture = true;
         self
     }
-    /// Runs it on a state of apt's own.
-    pub fn on(mut self, state: AptState) -> Self {
+    /// Runs it on a state of the package manager's own.
+    pub fn on(mut self, state: Private) -> Self {
         self.state = Some(state);
         self
     }

@@ -17,9 +17,19 @@ pub struct Derivative {
     pub version_codename_is: Option<BaseKey>,
     /// The profile of one that rolls on and names no release below.
     pub base: Option<String>,
+    /// Why none of these is for it, and what to do instead.
+    pub refused: Option<Refusal>,
     /// Its releases by the profiles that they get.
     #[serde(default)]
     pub on: BTreeMap<String, Release>,
+}
+
+/// Where nothing works, said once and for all of its releases.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    pub reason: String,
+    pub hint: String,
 }
 
 /// A derivative's release.
@@ -43,7 +53,8 @@ pub fn named_base<'h>(host: &'h Distribution, known: Option<&Derivative>) -> Opt
     let of_ubuntu = host.ubuntu_codename.as_deref().map(|name| (BaseKey::UbuntuCodename, name));
     let of_debian = host.debian_codename.as_deref().map(|name| (BaseKey::DebianCodename, name));
     let own = || Some((known?.version_codename_is?, host.codename.as_deref()?));
-    of_ubuntu.or(of_debian).or_else(own)
+    let of_rhel = || host.platform_id.as_deref().map(|name| (BaseKey::PlatformId, name));
+    of_ubuntu.or(of_debian).or_else(of_rhel).or_else(own)
 }
 
 /// The base's profile as this host gets it: under the host's own name and with its own end of support.
@@ -133,7 +144,7 @@ mod tests {
         for (os_release, architecture, name, path, suite) in cases {
             let profile = choose(&facts(&os_release, architecture), &library).expect(&os_release);
             assert_eq!(profile.name, name, "{os_release}");
-            let Repository::Apt(apt) = &profile.repository;
+            let Repository::Apt(apt) = &profile.repository else { panic!("it has apt") };
             assert_eq!((apt.path.as_str(), apt.suite.as_str()), (path, suite), "{os_release}");
         }
     }

@@ -61,6 +61,8 @@ pub struct Matches {
 pub enum BaseKey {
     UbuntuCodename,
     DebianCodename,
+    /// Of whatever is built from the sources of RHEL.
+    PlatformId,
 }
 
 impl BaseKey {
@@ -68,6 +70,7 @@ impl BaseKey {
         match self {
             BaseKey::UbuntuCodename => "UBUNTU_CODENAME",
             BaseKey::DebianCodename => "DEBIAN_CODENAME",
+            BaseKey::PlatformId => "PLATFORM_ID",
         }
     }
 }
@@ -117,6 +120,7 @@ impl Matches {
 #[serde(rename_all = "kebab-case", try_from = "RepositoryForm")]
 pub enum Repository {
     Apt(Apt),
+    Dnf(Dnf),
 }
 
 /// As it is written: a table of one kind. (Read as an enum, a misspelt kind would be told as a wrong number of keys.)
@@ -124,12 +128,61 @@ pub enum Repository {
 #[serde(deny_unknown_fields)]
 struct RepositoryForm {
     apt: Option<Apt>,
+    dnf: Option<Dnf>,
 }
 
 impl TryFrom<RepositoryForm> for Repository {
     type Error = &'static str;
     fn try_from(form: RepositoryForm) -> Result<Self, Self::Error> {
-        form.apt.map(Repository::Apt).ok_or("expected `[repository.apt]`")
+        match (form.apt, form.dnf) {
+            (Some(apt), None) => Ok(Repository::Apt(apt)),
+            (None, Some(dnf)) => Ok(Repository::Dnf(dnf)),
+            _ => Err("expected either `[repository.apt]` or `[repository.dnf]`"),
+        }
+    }
+}
+
+impl Repository {
+    /// The table's name in the file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Repository::Apt(_) => "apt",
+            Repository::Dnf(_) => "dnf",
+        }
+    }
+    /// The `[source.NAME]` of the configuration that replaces root and key.
+    pub fn source(&self) -> SourceName {
+        match self {
+            Repository::Apt(apt) => apt.source,
+            Repository::Dnf(dnf) => dnf.source,
+        }
+    }
+    /// The original's root, and what lies below it on every mirror.
+    pub fn address(&self) -> (&str, &str) {
+        match self {
+            Repository::Apt(apt) => (&apt.root, &apt.path),
+            Repository::Dnf(dnf) => (&dnf.root, &dnf.path),
+        }
+    }
+    /// The channel where nobody names one, and what may be named.
+    pub fn channels(&self) -> (&String, &[String]) {
+        match self {
+            Repository::Apt(apt) => (&apt.channel, &apt.channels),
+            Repository::Dnf(dnf) => (&dnf.channel, &dnf.channels),
+        }
+    }
+    /// The file that is written.
+    pub fn file(&self) -> &PathBuf {
+        match self {
+            Repository::Apt(apt) => &apt.file,
+            Repository::Dnf(dnf) => &dnf.file,
+        }
+    }
+    pub fn key(&self) -> &KeyPin {
+        match self {
+            Repository::Apt(apt) => &apt.key,
+            Repository::Dnf(dnf) => &dnf.key,
+        }
     }
 }
 
@@ -157,7 +210,27 @@ pub struct Apt {
     pub key: KeyPin,
 }
 
-/// The certificate that a source's index is signed by.
+/// A source of packages for dnf.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dnf {
+    /// The `[source.NAME]` of the configuration that replaces root and key.
+    pub source: SourceName,
+    /// The original's root, which a mirror's address replaces.
+    pub root: String,
+    /// Below the root, the same on every mirror, the literal release in it: `linux/rhel/9`.
+    pub path: String,
+    /// The channel where nobody names one: what stands behind the architecture.
+    pub channel: String,
+    /// What `--channel` may name.
+    pub channels: Vec<String>,
+    /// The `.repo` file that is written.
+    #[serde(deserialize_with = "absolute")]
+    pub file: PathBuf,
+    pub key: KeyPin,
+}
+
+/// The certificate that a source's index is signed by; its packages, where it is for dnf.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyPin {

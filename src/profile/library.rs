@@ -2,7 +2,7 @@
 
 use super::derivative::{Derivative, Release, adapted, named_base};
 use super::document::{Document, nearest};
-use super::form::{Profile, Repository};
+use super::form::Profile;
 use super::refusal::{no_profile, old_processor, other_processor};
 use crate::error::{Error, OrFail, Result};
 use crate::facts::{Distribution, Facts};
@@ -161,14 +161,15 @@ impl Library {
 
     /// What one section says has to be there in another, or beside the file.
     fn agrees(&self, document: &Document, profile: &Profile) -> Result<()> {
-        let Repository::Apt(apt) = &profile.repository;
-        if !self.keys.contains_key(&apt.key.name) {
-            let reason = format!("there is no key `{}` in `keys/` beside the profiles", apt.key.name);
-            return Err(document.wrong_at(&["repository", "apt", "key", "name"], reason));
+        let (kind, key) = (profile.repository.kind(), &profile.repository.key().name);
+        if !self.keys.contains_key(key) {
+            let reason = format!("there is no key `{key}` in `keys/` beside the profiles");
+            return Err(document.wrong_at(&["repository", kind, "key", "name"], reason));
         }
-        if !apt.channels.contains(&apt.channel) {
-            let reason = format!("the channel `{}` is none of `channels`", apt.channel);
-            return Err(document.wrong_at(&["repository", "apt", "channel"], reason));
+        let (channel, channels) = profile.repository.channels();
+        if !channels.contains(channel) {
+            let reason = format!("the channel `{channel}` is none of `channels`");
+            return Err(document.wrong_at(&["repository", kind, "channel"], reason));
         }
         if !profile.units.start.contains(&profile.units.engine) {
             let reason = format!("the engine's unit `{}` is none of `start`", profile.units.engine);
@@ -309,6 +310,7 @@ mod tests {
     use crate::facts::gather;
     use crate::host::Question;
     use crate::host::fake::FakeHost;
+    use crate::profile::Repository;
     use sequoia_openpgp::Cert;
     use sequoia_openpgp::parse::Parse;
 
@@ -344,22 +346,56 @@ mod tests {
                 let facts = facts(&format!("ID={id}\nVERSION_ID=\"{version}\"\n"), architecture);
                 let profile = choose(&facts, &library).expect(version);
                 assert_eq!(profile.name, format!("{id}-{version}"));
-                let Repository::Apt(apt) = &profile.repository;
+                let Repository::Apt(apt) = &profile.repository else { panic!("it has apt") };
                 assert_eq!((apt.path.as_str(), apt.suite.as_str()), (format!("linux/{id}").as_str(), suite));
                 assert!(!profile.conflicts.remove.contains(&"docker".to_owned()), "it is another program");
             }
         }
-        assert_eq!(library.list().count(), releases.len());
+        let of_apt = |listed: &&Listed| matches!(listed.profile.repository, Repository::Apt(_));
+        assert_eq!(library.list().filter(of_apt).count(), releases.len());
+    }
+
+    #[test]
+    fn the_dnf_family_gets_the_literal_major_of_rhel_whatever_its_name_and_minor() {
+        let library = Library::shipped().expect("is right");
+        let cases = [
+            ("rhel", "8.10", "el8", "rhel-8", "linux/rhel/8"),
+            ("rhel", "9.4", "el9", "rhel-9", "linux/rhel/9"),
+            ("rhel", "10.0", "el10", "rhel-10", "linux/rhel/10"),
+            ("centos", "9", "el9", "rhel-9", "linux/rhel/9"),
+            ("centos", "10", "el10", "rhel-10", "linux/rhel/10"),
+            ("rocky", "8.10", "el8", "rhel-8", "linux/rhel/8"),
+            ("almalinux", "9.6", "el9", "rhel-9", "linux/rhel/9"),
+            ("ol", "10.0", "el10", "rhel-10", "linux/rhel/10"),
+            ("eurolinux", "9.4", "el9", "rhel-9", "linux/rhel/9"),
+            ("fedora", "43", "f43", "fedora-43", "linux/fedora/43"),
+            ("fedora", "44", "f44", "fedora-44", "linux/fedora/44"),
+        ];
+        for (id, version, platform, name, path) in cases {
+            let text = format!("ID={id}\nVERSION_ID=\"{version}\"\nPLATFORM_ID=\"platform:{platform}\"\n");
+            let profile = choose(&facts(&text, "amd64"), &library).expect(id);
+            assert_eq!((profile.name.as_str(), profile.repository.address().1), (name, path), "{id}");
+        }
+    }
+
+    #[test]
+    fn amazon_linux_is_refused_with_the_reason_and_its_own_engine() {
+        let text = "ID=amzn\nID_LIKE=fedora\nVERSION_ID=2023\nPLATFORM_ID=\"platform:al2023\"\n";
+        let library = Library::shipped().expect("is right");
+        let error = choose(&facts(text, "amd64"), &library).expect_err("is refused");
+        assert_eq!(error.exit, Exit::Refused);
+        assert!(error.to_string().contains("no packages for Amazon Linux"), "{error}");
+        assert!(error.next().is_some_and(|hint| hint.contains("dnf install docker")), "{error}");
     }
 
     #[test]
     fn every_key_that_a_profile_names_has_the_fingerprint_that_is_pinned() {
         let library = Library::shipped().expect("is right");
         for listed in library.list() {
-            let Repository::Apt(apt) = &listed.profile.repository;
-            let bytes = library.key(&apt.key.name).expect("is shipped");
+            let key = listed.profile.repository.key();
+            let bytes = library.key(&key.name).expect("is shipped");
             let certificate = Cert::from_bytes(bytes).expect("is one certificate");
-            assert_eq!(certificate.fingerprint().to_hex(), apt.key.fingerprint.as_str(), "{}", apt.key.name);
+            assert_eq!(certificate.fingerprint().to_hex(), key.fingerprint.as_str(), "{}", key.name);
         }
     }
 
@@ -441,7 +477,7 @@ mod tests {
                 "extends = \"apt\"",
                 "extends = \"atp\"",
                 "own.toml:1:11",
-                "there is no family `atp`, expected one of `apt`",
+                "there is no family `atp`, expected one of `apt`, `dnf`",
             ),
             ("2029-05-31", "2029-31-05", "own.toml:3:15", "expected a date such as"),
             ("version = \"24.04\"", "", "own.toml:5:1", "expected `version` or `codename`"),

@@ -14,11 +14,11 @@ mod site;
 pub use config::{Config, DEFAULT as CONFIG, Gpu, Key, Registry, Source, SourceName, wait};
 pub use derivative::{Derivative, Release};
 pub use form::{
-    Apt, BaseKey, Condition, Conflicts, Fingerprint, Json, KeyPin, Matches, Packages, Profile, Repository,
-    Traces, Units,
+    Apt, BaseKey, Condition, Conflicts, Dnf, Fingerprint, Json, KeyPin, Matches, Packages, Profile,
+    Repository, Traces, Units,
 };
 pub use library::{Library, Listed, Origin, SITE, choose};
 pub use mirrors::mirrors;
 pub use order::{source, steps};
-pub use settings::{AptSource, Daemon, Flags, Settings, Trust};
+pub use settings::{Daemon, Flags, PackageSource, Reader, Settings, Trust};
 pub use site::Site;

@@ -1,6 +1,6 @@
 //! The one list that gives the order of the steps.
 
-use super::settings::{Settings, Trust};
+use super::settings::{Reader, Settings, Trust};
 use super::site::POOL_KEYS;
 use crate::daemon_config;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::lockfile::{Lock, LockedPackage};
 use crate::resources::json_keys::{Defaults, Engine, flags_without_hosts};
 use crate::resources::packages::Versions;
-use crate::resources::repository::Source;
+use crate::resources::repository::{Source, apt, dnf};
 use crate::resources::trace::Trace;
 use crate::steps::drop_in::DropIn;
 use crate::steps::{Step, daemon_json, docker_group, members, packages, registry, repository, units};
@@ -29,8 +29,9 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
     }
     let profile = &settings.profile;
     let source = source(settings, &facts.architecture)?;
+    let starts_nothing = matches!(source, Source::Dnf(_));
     let mut steps = vec![
-        repository::step(&source),
+        repository::step(&source)?,
         docker_group::step(&profile.group),
         daemon_json::step(daemon_json::Asked {
             keys: daemon_config::keys_to_set(&settings.daemon_asked()),
@@ -48,7 +49,7 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
             traces: traces(settings),
         }),
         members::step(&settings.users, &profile.group),
-        units::step(&profile.units.start),
+        units::step(&profile.units.start, starts_nothing),
     ];
     steps.extend(settings.site.registry.as_ref().map(registry::step));
     Ok(steps)
@@ -75,19 +76,42 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
         }
         Trust::Administrators(key) => Pin::of_file(key.bytes.clone())?,
     };
-    Ok(Source {
+    let (suite, fallbacks) = match &wanted.reader {
+        Reader::Apt { suite, fallbacks } => (suite.clone(), fallbacks.clone()),
+        Reader::Dnf { addresses } => {
+            let architecture = rpm_word(architecture);
+            return Ok(Source::Dnf(dnf::Source {
+                id: format!("docker-ce-{}", wanted.channel),
+                url: format!("{}/{architecture}/{}", wanted.uri, wanted.channel),
+                addresses: addresses.clone(),
+                file: wanted.file.clone(),
+                key_file: wanted.key_file.clone(),
+                pin,
+            }));
+        }
+    };
+    Ok(Source::Apt(apt::Source {
         index: AptSource {
             root: wanted.uri.clone(),
-            suite: wanted.suite.clone(),
+            suite,
             component: wanted.channel.clone(),
             architecture: architecture.to_owned(),
             pin,
         },
-        fallbacks: wanted.fallbacks.clone(),
+        fallbacks,
         original: wanted.original.clone(),
         file: wanted.file.clone(),
         key_file: wanted.key_file.clone(),
-    })
+    }))
+}
+
+/// What rpm calls an architecture that dpkg calls so.
+fn rpm_word(dpkg: &str) -> &str {
+    match dpkg {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        other => other,
+    }
 }
 
 /// On a host that has an engine already nothing of ours is written that nobody asked for.

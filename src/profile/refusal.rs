@@ -26,6 +26,9 @@ pub fn old_processor(facts: &Facts, profile: &Profile) -> Error {
 pub fn no_profile(facts: &Facts, library: &Library) -> Error {
     let host = &facts.distribution;
     let known = library.derivative(&host.id);
+    if let Some(refusal) = known.and_then(|derivative| derivative.refused.as_ref()) {
+        return refused(facts, None).because(&refusal.reason).hint(&refusal.hint);
+    }
     let today = jiff::Zoned::now().date();
     let near = nearest(host, library, today);
     let reason = match named_base(host, known).filter(|_| !library.has(&host.id)) {
@@ -52,8 +55,12 @@ fn refused(facts: &Facts, near: Option<&Profile>) -> Error {
     );
     let own = near.and_then(|profile| profile.packages.distribution.as_ref().map(|name| (profile, name)));
     let hint = match own {
-        Some((Profile { repository: Repository::Apt(_), .. }, package)) => {
-            format!("`apt-get install {package}` brings the distribution's own engine, without rprov; {list}")
+        Some((profile, package)) => {
+            let tool = match profile.repository {
+                Repository::Apt(_) => "apt-get",
+                Repository::Dnf(_) => "dnf",
+            };
+            format!("`{tool} install {package}` brings the distribution's own engine, without rprov; {list}")
         }
         None => list,
     };
@@ -183,6 +190,14 @@ mod tests {
                 "amd64",
                 "",
                 "`rocky` 7",
+                "no profile is for it; the nearest is `rhel-",
+                "rprov profile list",
+            ),
+            (
+                "ID=gentoo\nVERSION_ID=2.17",
+                "amd64",
+                "",
+                "`gentoo` 2.17",
                 "nor for anything near it",
                 "rprov profile list",
             ),

@@ -2,7 +2,7 @@
 
 use super::config::{Config, Gpu, Key};
 use super::document::nearest;
-use super::form::{Apt, Fingerprint, Profile, Repository};
+use super::form::{Fingerprint, Profile, Repository};
 use super::library::Library;
 use super::mirrors::with_mirror;
 use super::site::{REGISTRY, Site};
@@ -41,7 +41,7 @@ pub struct Settings {
     pub gpu: Gpu,
     pub with: Vec<String>,
     pub wait: Duration,
-    pub source: AptSource,
+    pub source: PackageSource,
     pub daemon: Daemon,
     pub registry_image: Option<PathBuf>,
     /// Empty until somebody looked around on the host.
@@ -50,14 +50,12 @@ pub struct Settings {
 
 /// The source as it is used on this host: the profile's, with the configuration's address and key.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AptSource {
-    /// Root and path: what `URIs:` names.
+pub struct PackageSource {
+    /// Root and path: what `URIs:` of an apt source names.
     pub uri: String,
     /// The same at the original: other sources of the same repository are known by it too.
     pub original: String,
-    pub suite: String,
-    /// Asked for in this order where the suite is not there.
-    pub fallbacks: Vec<String>,
+    pub reader: Reader,
     pub channel: String,
     pub file: PathBuf,
     /// By its ending apt tells armor (`.asc`) from binary (`.gpg`).
@@ -65,7 +63,21 @@ pub struct AptSource {
     pub trust: Trust,
 }
 
-/// What an index has to be signed by.
+/// Who reads the source, and what that needs to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reader {
+    Apt {
+        suite: String,
+        /// Asked for in this order where the suite is not there.
+        fallbacks: Vec<String>,
+    },
+    Dnf {
+        /// Whatever lies below these is Docker's: another release's repository contradicts this one's.
+        addresses: Vec<String>,
+    },
+}
+
+/// What an index has to be signed by; the packages themselves, where dnf reads it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trust {
     /// The shipped certificate, which has to have this fingerprint.
@@ -89,8 +101,7 @@ impl Settings {
         let config = with_mirror(flags.mirror.clone(), config)?;
         daemon_keys_are_right(&config.daemon.0, flags.version.as_deref().or(config.version.as_deref()))?;
         let channel = flags.channel.or(config.channel.clone());
-        let Repository::Apt(apt) = &profile.repository;
-        let source = apt_source(apt, channel, &config, library)?;
+        let source = source(&profile.repository, channel, &config, library)?;
         let with = given(flags.with, config.with);
         for name in &with {
             let registry = REGISTRY.to_owned();
@@ -136,28 +147,47 @@ impl Settings {
     }
 }
 
-fn apt_source(apt: &Apt, channel: Option<String>, config: &Config, library: &Library) -> Result<AptSource> {
-    let channel = channel.unwrap_or_else(|| apt.channel.clone());
-    known("channel", &channel, apt.channels.iter())?;
-    let other = config.source.get(&apt.source).cloned().unwrap_or_default();
+fn source(
+    repository: &Repository,
+    channel: Option<String>,
+    config: &Config,
+    library: &Library,
+) -> Result<PackageSource> {
+    let (usual, channels) = repository.channels();
+    let channel = channel.unwrap_or_else(|| usual.clone());
+    known("channel", &channel, channels.iter())?;
+    let other = config.source.get(&repository.source()).cloned().unwrap_or_default();
+    let key = repository.key();
     let trust = match other.key {
         Some(key) => Trust::Administrators(key),
         None => Trust::Pinned {
-            certificate: library.key(&apt.key.name).map(<[u8]>::to_vec).ok_or_else(|| {
-                Error::usage(format!("the profile names the key `{}`, which is not there", apt.key.name))
+            certificate: library.key(&key.name).map(<[u8]>::to_vec).ok_or_else(|| {
+                Error::usage(format!("the profile names the key `{}`, which is not there", key.name))
             })?,
-            fingerprint: apt.key.fingerprint.clone(),
+            fingerprint: key.fingerprint.clone(),
         },
     };
     let armored = trust.bytes().trim_ascii_start().starts_with(b"-----BEGIN");
-    Ok(AptSource {
-        uri: format!("{}/{}", other.url.as_deref().unwrap_or(&apt.root), apt.path),
-        original: format!("{}/{}", apt.root, apt.path),
-        suite: apt.suite.clone(),
-        fallbacks: apt.fallbacks.clone(),
+    let (original, path) = repository.address();
+    let root = other.url.as_deref().unwrap_or(original);
+    let (reader, key_file) = match repository {
+        Repository::Apt(apt) => (
+            Reader::Apt { suite: apt.suite.clone(), fallbacks: apt.fallbacks.clone() },
+            key.file.with_extension(if armored { "asc" } else { "gpg" }),
+        ),
+        Repository::Dnf(_) => {
+            let all = path.split('/').next().unwrap_or_default();
+            let addresses = [root, original].map(|root| format!("{root}/{all}")).to_vec();
+            (Reader::Dnf { addresses }, key.file.clone())
+        }
+    };
+    Ok(PackageSource {
+        uri: format!("{root}/{path}"),
+        original: format!("{original}/{path}"),
+        reader,
         channel,
-        file: apt.file.clone(),
-        key_file: apt.key.file.with_extension(if armored { "asc" } else { "gpg" }),
+        file: repository.file().clone(),
+        key_file,
         trust,
     })
 }

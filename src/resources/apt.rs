@@ -1,5 +1,6 @@
 //! What apt and dpkg say, parsed, and the argument lists they are run with.
 
+use super::packages::Action;
 use crate::host::{AptQuestion, AptState, Command, STATUS_FD};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -92,14 +93,6 @@ pub fn parse_madison(text: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// A change of one package, as apt's command line says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    Install { version: Option<String> },
-    Remove,
-    Purge,
-}
-
 /// The words for `apt-get install`: `NAME=VERSION`, `NAME-`. With `--purge` every removal purges.
 pub fn words(actions: &BTreeMap<String, Action>) -> Vec<String> {
     let word = |(name, action): (&String, &Action)| match action {
@@ -187,12 +180,10 @@ pub fn refresh(only: Option<&Path>) -> Command {
     quiet(Command::new(argv).timeout(REFRESH))
 }
 
-pub fn mark_auto(names: &[String]) -> Command {
-    quiet(Command::new(["apt-mark".to_owned(), "auto".to_owned()].into_iter().chain(names.iter().cloned())))
-}
-
-pub fn mark_manual(names: &[String]) -> Command {
-    quiet(Command::new(["apt-mark".to_owned(), "manual".to_owned()].into_iter().chain(names.iter().cloned())))
+/// `auto`: it came along.
+pub fn mark(names: &[String], auto: bool) -> Command {
+    let front = ["apt-mark".to_owned(), if auto { "auto" } else { "manual" }.to_owned()];
+    quiet(Command::new(front.into_iter().chain(names.iter().cloned())))
 }
 
 /// No question, no restart of other people's services (needrestart asks even without a terminal on Ubuntu 22.04).

@@ -3,6 +3,7 @@
 pub mod apt;
 pub mod conffiles;
 pub mod consequence;
+pub mod dnf;
 pub mod file;
 pub mod group;
 pub mod image;
@@ -10,6 +11,7 @@ pub mod json_keys;
 pub mod member;
 pub mod packages;
 pub mod repository;
+pub mod rpm_key;
 pub mod trace;
 pub mod unit;
 
@@ -30,6 +32,11 @@ pub trait Resource: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
 
     /// What the host shows now. Absent is a state, not an error.
     fn get(&self, host: &dyn Look) -> Result<Self::State>;
+
+    /// The same as far as [`Resource::meets`] asks, where that is quicker to be had.
+    fn glance(&self, host: &dyn Look) -> Result<Self::State> {
+        self.get(host)
+    }
 
     /// Brings the host there. Undo is the same call with the state before.
     fn set(&self, state: &Self::State, host: &dyn Touch) -> Result<()>;
@@ -140,10 +147,10 @@ pub struct Want<R: Resource> {
 impl<R: Resource> Want<R> {
     /// The change that this want needs on this host; none where it is met.
     pub fn plan(&self, host: &dyn Look) -> Result<Option<Change<R>>> {
-        let now = self.resource.get(host)?;
-        if R::meets(&now, &self.state) {
+        if R::meets(&self.resource.glance(host)?, &self.state) {
             return Ok(None);
         }
+        let now = self.resource.get(host)?;
         let (resource, after) = self.resource.resolve(&now, &self.state, host)?;
         let before = resource.get(host)?;
         Ok((before != after).then_some(Change { resource, before, after }))
@@ -250,6 +257,7 @@ kinds! {
     File = file::File,
     JsonKeys = json_keys::JsonKeys,
     Repository = repository::Repository,
+    RpmKey = rpm_key::RpmKey,
     Packages = packages::Packages,
     Group = group::Group,
     Member = member::Member,

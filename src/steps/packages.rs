@@ -18,13 +18,19 @@ pub struct Asked {
 
 pub fn step(asked: Asked) -> Step {
     let wanted = asked.packages.into_iter().map(|(name, versions)| (name, Package::Wanted(versions)));
-    let gone = asked.conflicts.into_iter().map(|name| (name, Package::Removed));
+    // dnf is told what may go, and keeps what can stay beside the engine; apt what goes.
+    let (manager, gone, in_the_way) = match &asked.source {
+        Source::Apt(_) => (Manager::Apt, asked.conflicts, Vec::new()),
+        Source::Dnf(_) => (Manager::Dnf, Vec::new(), asked.conflicts),
+    };
+    let gone = gone.into_iter().map(|name| (name, Package::Removed));
     let state: BTreeMap<String, Package> = gone.chain(wanted).collect();
     let packages = Packages {
-        manager: Manager::Apt,
+        manager,
         names: state.keys().cloned().collect(),
         source: Some(asked.source),
         refresh: Refresh::Ours,
+        in_the_way: in_the_way.into_iter().collect(),
     };
     Step {
         traces: asked.traces,

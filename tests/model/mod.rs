@@ -2,6 +2,7 @@
 //! taught it refuses with a panic, so that no test passes by an accident.
 
 mod apt;
+mod dnf;
 mod docker;
 mod releases;
 mod runs;
@@ -13,7 +14,7 @@ pub use runs::Runs;
 
 use rprov::error::{Error, Result};
 use rprov::event::Event;
-use rprov::host::{Command, Kind, Look, Output, Owner, Question, Stat, Touch};
+use rprov::host::{AptState, Command, DnfState, Kind, Look, Output, Owner, Private, Question, Stat, Touch};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -118,6 +119,10 @@ impl Model {
             power: Cell::default(),
             fetched: RefCell::default(),
         };
+        if release.is_dnf() {
+            model.furnish_dnf();
+            return model;
+        }
         let directories = [
             "/etc/apt/sources.list.d",
             "/etc/apt/trusted.gpg.d",
@@ -136,6 +141,37 @@ impl Model {
         }
         let archive = format!("deb http://{0}.example/{0} {1} main\n", release.distribution, release.suite);
         model.put("/etc/apt/sources.list", archive);
+        model.furnish();
+        model.be(&["apt-get", "update"]);
+        model.be(&["apt-get", "install", "ca-certificates", "apparmor"]);
+        model.be(&["apt-mark", "auto", "apparmor"]);
+        model
+    }
+
+    /// A host with dnf: the distribution's repository, and the key that its packages are signed by.
+    fn furnish_dnf(&self) {
+        let directories = [
+            "/etc/pki/rpm-gpg",
+            "/etc/systemd/system/multi-user.target.wants",
+            "/usr/lib/systemd/system",
+            "/usr/libexec",
+            "/var/cache",
+            "/var/lib/dnf",
+            "/run/systemd/system",
+            "/usr/bin",
+            "/opt",
+        ];
+        directories.iter().for_each(|path| self.put_directory(path));
+        self.put("/var/lib/dnf/came-along", "");
+        let theirs = "[baseos]\nname=BaseOS\nbaseurl=https://cdn.example/baseos\nenabled=1\ngpgcheck=1\n";
+        self.put("/etc/yum.repos.d/theirs.repo", theirs);
+        self.furnish();
+        self.be(&["dnf", "-y", "install", "ca-certificates"]);
+    }
+
+    /// What every host has: users and a service.
+    fn furnish(&self) {
+        let model = self;
         model.put("/etc/group", "root:x:0:\nsudo:x:27:alice\nalice:x:1000:\nbob:x:1001:\n");
         model.put("/etc/passwd", "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n");
         model.put("/usr/lib/systemd/system/ssh.service", "");
@@ -144,10 +180,6 @@ impl Model {
             "/usr/lib/systemd/system/ssh.service",
         );
         model.state.borrow_mut().active.insert("ssh.service".into());
-        model.be(&["apt-get", "update"]);
-        model.be(&["apt-get", "install", "ca-certificates", "apparmor"]);
-        model.be(&["apt-mark", "auto", "apparmor"]);
-        model
     }
 
     /// Everything as it is now.
@@ -344,6 +376,11 @@ impl Look for Model {
             Question::Getent { database, key } => self.getent(database, key),
             Question::DpkgQuery { names } => self.dpkg_query(names),
             Question::Apt(question) => self.apt_question(question),
+            Question::RpmQuery { names } => self.rpm_query(names),
+            Question::RpmKeys => self.rpm_keys(),
+            Question::RpmFiles { files } => self.rpm_files(files),
+            Question::RpmCheck { files, .. } => self.rpm_check(files),
+            Question::Dnf(question) => self.dnf_question(question),
             Question::UnitShow { unit } => self.unit_show(unit),
             Question::Journal { .. } => {
                 Output { stdout: "failed to start daemon: unable to configure\n".into(), ..Output::default() }
@@ -411,9 +448,24 @@ impl Touch for Model {
             let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
             Ok(match argv[0] {
                 "groupadd" | "groupdel" | "gpasswd" => self.group(&argv),
-                "apt-get" => self.apt_get(&argv[1..], &command.state.clone().unwrap_or_default()),
+                "apt-get" => {
+                    let state = match command.state.clone() {
+                        Some(Private::Apt(state)) => state,
+                        _ => AptState::default(),
+                    };
+                    self.apt_get(&argv[1..], &state)
+                }
                 "dpkg" if argv.get(1) == Some(&"--verify") => Output::default(),
                 "apt-mark" => self.apt_mark(&argv[1..]),
+                "dnf" => {
+                    let state = match command.state.clone() {
+                        Some(Private::Dnf(state)) => state,
+                        _ => DnfState::default(),
+                    };
+                    self.dnf(&argv[1..], &state)
+                }
+                "rpmkeys" => self.rpmkeys(&argv[1..]),
+                "rpm" => self.rpm(&argv[1..]),
                 "systemctl" => self.systemctl(&argv[1..]),
                 "docker" if argv[1..3] == ["--host", "unix:///run/docker.sock"] => self.docker(&argv[3..]),
                 _ => panic!("the model was not taught {argv:?}"),

@@ -5,6 +5,7 @@
 pub struct Release {
     pub name: &'static str,
     pub distribution: &'static str,
+    /// The suite; of the dnf family what stands at the end of a package's version.
     pub suite: &'static str,
     pub architecture: &'static str,
     /// apt ships the directory for keys since 2.4.
@@ -25,6 +26,18 @@ const FOCAL: Archive = Archive { distribution: "ubuntu", suite: "focal", has_key
 const JAMMY: Archive = Archive { distribution: "ubuntu", suite: "jammy", has_keyrings: true };
 const NOBLE: Archive = Archive { distribution: "ubuntu", suite: "noble", has_keyrings: true };
 const RESOLUTE: Archive = Archive { distribution: "ubuntu", suite: "resolute", has_keyrings: true };
+
+const EL8: Archive = Archive { distribution: "rhel", suite: "el8", has_keyrings: true };
+const EL9: Archive = Archive { distribution: "rhel", suite: "el9", has_keyrings: true };
+const EL10: Archive = Archive { distribution: "rhel", suite: "el10", has_keyrings: true };
+const F43: Archive = Archive { distribution: "fedora", suite: "fc43", has_keyrings: true };
+const F44: Archive = Archive { distribution: "fedora", suite: "fc44", has_keyrings: true };
+
+impl Release {
+    pub fn is_dnf(&self) -> bool {
+        matches!(self.distribution, "rhel" | "fedora")
+    }
+}
 
 const fn on(archive: &Archive, name: &'static str) -> Release {
     let Archive { distribution, suite, has_keyrings } = *archive;
@@ -61,4 +74,20 @@ pub const RELEASES: &[Release] = &[
     on(&RESOLUTE, "ubuntu-26.04"),
     on(&JAMMY, "zorin-17"),
     on(&NOBLE, "zorin-18"),
+    on(&EL10, "almalinux-10"),
+    on(&EL8, "almalinux-8"),
+    on(&EL9, "almalinux-9"),
+    on(&EL10, "centos-stream-10"),
+    on(&EL9, "centos-stream-9"),
+    on(&F43, "fedora-43"),
+    on(&F44, "fedora-44"),
+    on(&EL10, "oracle-10"),
+    on(&EL8, "oracle-8"),
+    on(&EL9, "oracle-9"),
+    on(&EL10, "rhel-10"),
+    on(&EL8, "rhel-8"),
+    on(&EL9, "rhel-9"),
+    on(&EL10, "rocky-10"),
+    on(&EL8, "rocky-8"),
+    on(&EL9, "rocky-9"),
 ];

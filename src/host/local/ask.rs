@@ -1,9 +1,10 @@
 //! The closed list of questions, as argument lists.
 
-use super::{LocalHost, apt_state, captured};
+use super::{LocalHost, apt_state, captured, dnf_state};
 use crate::error::{OrFail, Result};
-use crate::host::{AptQuestion, Command, Output, Question, private_directory};
+use crate::host::{AptQuestion, Command, DnfQuestion, Output, Question, private_directory};
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Whoever does not answer by then will not.
@@ -18,12 +19,18 @@ const NOT_FOUND: i32 = 127;
 pub fn ask(question: &Question, host: &LocalHost) -> Result<Output> {
     match question {
         Question::Apt(apt) => ask_apt(apt, host),
+        Question::Dnf(dnf) => ask_dnf(dnf, host),
+        Question::RpmCheck { key, files } => check_rpms(key, files),
         Question::DockerdValidate { config, flags } => ask_dockerd(config, flags),
         simple => run(argv(simple)),
     }
 }
 
 fn run(argv: Vec<String>) -> Result<Output> {
+    ask_for(argv, PATIENCE)
+}
+
+fn ask_for(argv: Vec<String>, patience: Duration) -> Result<Output> {
     if argv.first().is_some_and(|program| which::which_in(program, Some(super::PATH), "/").is_err()) {
         return Ok(Output {
             code: NOT_FOUND,
@@ -31,8 +38,11 @@ fn run(argv: Vec<String>) -> Result<Output> {
             ..Output::default()
         });
     }
-    captured(&Command::new(argv).timeout(PATIENCE))
+    captured(&Command::new(argv).timeout(patience))
 }
+
+/// Without an epoch where there is none, as people write versions.
+const RPM_LINE: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\n";
 
 fn argv(question: &Question) -> Vec<String> {
     let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
@@ -44,6 +54,17 @@ fn argv(question: &Question) -> Vec<String> {
             let format = "${Package}\\t${db:Status-Want}\\t${db:Status-Status}\\t${Version}\\n";
             let mut argv: Vec<String> = words(&["dpkg-query", "-W", "-f", format]);
             argv.extend(names.iter().cloned());
+            argv
+        }
+        Question::RpmQuery { names } => {
+            let mut argv = words(&["rpm", "-q", "--qf", RPM_LINE]);
+            argv.extend(names.iter().cloned());
+            argv
+        }
+        Question::RpmKeys => words(&["rpm", "-q", "--qf", "%{VERSION}-%{RELEASE}\\n", "gpg-pubkey"]),
+        Question::RpmFiles { files } => {
+            let mut argv = words(&["rpm", "-qp", "--nosignature", "--qf", RPM_LINE]);
+            argv.extend(files.iter().map(|file| file.display().to_string()));
             argv
         }
         Question::UnitShow { unit } => words(&[
@@ -67,7 +88,10 @@ fn argv(question: &Question) -> Vec<String> {
         Question::DockerdVersion => words(&["dockerd", "--version"]),
         Question::DetectVirt => words(&["systemd-detect-virt"]),
         Question::KernelRelease => words(&["uname", "-r"]),
-        Question::Apt(_) | Question::DockerdValidate { .. } => Vec::new(),
+        Question::Apt(_)
+        | Question::Dnf(_)
+        | Question::RpmCheck { .. }
+        | Question::DockerdValidate { .. } => Vec::new(),
     }
 }
 
@@ -78,6 +102,37 @@ fn ask_apt(question: &AptQuestion, host: &LocalHost) -> Result<Output> {
     };
     let program = std::iter::once(question.program.to_owned());
     run(program.chain(private.options.iter().cloned()).chain(question.arguments.iter().cloned()).collect())
+}
+
+/// Metadata of every repository may have to be fetched first.
+const METADATA: Duration = Duration::from_secs(900);
+
+fn ask_dnf(question: &DnfQuestion, host: &LocalHost) -> Result<Output> {
+    let private = dnf_state::make(&question.state, host)?;
+    let program = std::iter::once("dnf".to_owned());
+    let argv = program.chain(private.options.iter().cloned()).chain(question.arguments.iter().cloned());
+    ask_for(argv.collect(), METADATA)
+}
+
+/// rpm has no keyring but the one that is made here: what another key signed, or none, does not pass.
+fn check_rpms(key: &[u8], files: &[PathBuf]) -> Result<Output> {
+    let cannot = || "cannot make a key database for `rpmkeys`".to_owned();
+    let directory = tempfile::Builder::new().prefix("rprov-rpm-").tempdir().or_fail(cannot)?;
+    let path = directory.path().join("key.asc");
+    fs::write(&path, key).or_fail(cannot)?;
+    let database = directory.path().join("database");
+    fs::create_dir(&database).or_fail(cannot)?;
+    let rpmkeys = |words: &[&str]| -> Vec<String> {
+        let front = ["rpmkeys".to_owned(), "--dbpath".to_owned(), database.display().to_string()];
+        front.into_iter().chain(words.iter().map(|word| (*word).to_owned())).collect()
+    };
+    let imported = run(rpmkeys(&["--import", &path.display().to_string()]))?;
+    if !imported.ok() {
+        return Ok(imported);
+    }
+    let mut argv = rpmkeys(&["--checksig"]);
+    argv.extend(files.iter().map(|file| file.display().to_string()));
+    run(argv)
 }
 
 /// dockerd reads a copy of the file that would be written, with the flags of its unit.

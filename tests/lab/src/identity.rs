@@ -42,7 +42,7 @@ enum Style {
 }
 
 impl Identity {
-    /// Those with apt.
+    /// All with apt that have an archive of their own.
     pub const APT: [Identity; 7] = [
         Identity::Ubuntu2204,
         Identity::Ubuntu2404,

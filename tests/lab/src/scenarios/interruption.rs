@@ -16,20 +16,20 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "stopped-goes-on",
         about: "installs that are stopped at an entry of the receipt, each one further, come to a whole engine",
-        on: &[Identity::Debian12, Identity::Ubuntu2404],
+        on: &[Identity::Debian12, Identity::Ubuntu2404, Identity::Rhel9],
         run: goes_on,
     },
     Scenario {
         name: "stopped-goes-back",
         about: "after an install that was stopped at an entry of the receipt, uninstall restores the host",
         // The first samples the entries, the others take each of them.
-        on: &[SAMPLING, Identity::Ubuntu2404],
+        on: &[SAMPLING, Identity::Ubuntu2404, Identity::Rhel9],
         run: goes_back,
     },
     Scenario {
         name: "interrupt-kill",
         about: "installs that are killed in the middle are finished by the next, and uninstall restores the host",
-        on: &[Identity::Ubuntu2404, Identity::Debian12],
+        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9],
         run: killed,
     },
     Scenario {

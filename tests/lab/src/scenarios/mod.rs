@@ -9,6 +9,7 @@ pub mod by_hand_dnf;
 mod common;
 mod daemon_json;
 mod derivatives;
+mod dnf;
 mod interruption;
 mod json_stream;
 mod main_job;
@@ -26,6 +27,7 @@ pub const ALL: &[&[Scenario]] = &[
     by_hand_dnf::ALL,
     main_job::ALL,
     derivatives::ALL,
+    dnf::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,

@@ -43,6 +43,8 @@ pub const EXCEPTIONS: &[(&str, &str)] = &[
     ("/var/lib/apt/daily_lock", "apt's own lock"),
     ("/var/lib/apt/lists/lock", "apt's own lock"),
     ("/var/lib/apt/lists/auxfiles", "made empty by apt"),
+    ("/var/lib/dnf*", "dnf's history: that something came and went"),
+    ("/var/lib/rpm*", "rpm's database; the packages and keys in it are as before"),
     ("/var/lib/systemd/*", "systemd's timers and its random seed"),
     ("/etc/group-", "the backup that groupadd makes of the file before its last change"),
     ("/etc/gshadow-", "the backup that groupadd makes of the file before its last change"),

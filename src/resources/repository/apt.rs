@@ -1,17 +1,16 @@
-//! A package source with its key: the one right entry, and no other for the same address, whatever its file is called.
+//! A source as apt reads it: one-line and deb822 files, their keys, and the index behind them.
 
-use super::apt;
-use super::file::{Bytes, File, Node};
-use super::{Change, How, Resource, WayBack};
+use super::{Files, Repository, Source as AnySource, same_address, shortened};
 use crate::error::{Error, OrFail, Result};
-use crate::event::Line;
 use crate::host::fetch::mask;
 use crate::host::{Look, Owner, Touch};
+use crate::resources::Resource;
+use crate::resources::apt;
+use crate::resources::file::Node;
 use crate::trust::apt::{AptIndex, AptSource, apt_index, parse_release};
 use crate::trust::{self, Pin};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A source, and where its two files are written.
@@ -31,7 +30,7 @@ pub struct Source {
 impl Source {
     /// The source as it is written, in deb822 style (sources.list(5)).
     fn text(&self) -> String {
-        include_str!("../../templates/apt.sources")
+        include_str!("../../../templates/apt.sources")
             .replace("{address}", &self.index.root)
             .replace("{suite}", &self.index.suite)
             .replace("{component}", &self.index.component)
@@ -73,42 +72,6 @@ const STATE: &str = "/var/lib/rprov";
 /// The newest index that was accepted from each source: an older one is a rollback.
 const ACCEPTED: &str = "/var/lib/rprov/accepted.json";
 
-/// The files that apt reads about one address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Repository {
-    /// `https://download.docker.com/linux/ubuntu`, without a last slash; with a mirror, the original's too.
-    pub addresses: Vec<String>,
-    /// Every file that a change touches, also those that it removes.
-    #[serde(default)]
-    pub files: BTreeSet<PathBuf>,
-    /// Known while planning; a receipt can be undone without it.
-    #[serde(skip)]
-    pub source: Option<Source>,
-}
-
-/// Every file that has a part in it, and whether together they are right.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Files {
-    /// One entry, with the right suite and a key of the pinned fingerprint, and nothing beside it.
-    pub right: bool,
-    pub files: BTreeMap<PathBuf, Node>,
-}
-
-impl Repository {
-    pub fn of(source: &Source) -> Repository {
-        let mut addresses = vec![source.index.root.clone(), source.original.clone()];
-        addresses.dedup();
-        Repository { addresses, files: BTreeSet::new(), source: Some(source.clone()) }
-    }
-}
-
-impl Files {
-    /// The want: whatever files it takes.
-    pub fn right() -> Files {
-        Files { right: true, files: BTreeMap::new() }
-    }
-}
-
 /// One source as apt reads it, from a one-line or a deb822 file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AptEntry {
@@ -124,168 +87,37 @@ pub struct AptEntry {
     pub lines: (usize, usize),
 }
 
-impl Resource for Repository {
-    type State = Files;
-
-    fn get(&self, host: &dyn Look) -> Result<Files> {
-        let found = Found::look(&self.addresses, host)?;
-        let right = match &self.source {
-            Some(source) => found.is_right(source, host)?,
-            None => false,
-        };
-        let mut files = BTreeMap::new();
-        let theirs = found.files(self.source.as_ref(), host)?;
-        for path in theirs.into_iter().chain(self.files.iter().cloned()) {
-            files.insert(path.clone(), File { path }.get(host)?);
-        }
-        Ok(Files { right, files })
-    }
-
-    fn meets(now: &Files, want: &Files) -> bool {
-        now.right == want.right && want.files.iter().all(|(path, node)| now.files.get(path) == Some(node))
-    }
-
-    /// By the files alone: a receipt does not know its source, and so not what is right.
-    fn still_ours(now: &Files, after: &Files) -> bool {
-        after.files.iter().all(|(path, node)| now.files.get(path) == Some(node))
-    }
-
-    /// The right files, and the wrong ones gone or without our address. The index is fetched and verified first, so
-    /// that nothing is enabled that would not serve.
-    fn resolve(&self, now: &Files, _want: &Files, host: &dyn Look) -> Result<(Self, Files)> {
-        let source = self.source.as_ref().ok_or_else(|| Error::failed("a source without its profile"))?;
-        let source = &settled(host, source)?;
-        let found = Found::look(&self.addresses, host)?;
-        let mut files = now.files.clone();
-        for (path, bytes) in found.cleaned(host)? {
-            let node = match (bytes, now.files.get(&path)) {
-                (Some(bytes), Some(Node::File { owner, .. })) => {
-                    Node::File { bytes: Bytes(bytes), owner: *owner }
-                }
-                (Some(bytes), _) => Node::file(bytes),
-                (None, _) => Node::Absent,
-            };
-            files.insert(path, node);
-        }
-        for path in global_keys(source, host)? {
-            files.insert(path, Node::Absent);
-        }
-        // apt ships the directory for keys since 2.4 only; where we make it, it goes with us.
-        if let Some(directory) = source.key_file.parent().filter(|path| !files.contains_key(*path))
-            && !host.exists(directory)?
-        {
-            files.insert(directory.to_owned(), Node::directory());
-        }
-        for key in global_keys(source, host)? {
-            files.insert(key, Node::Absent);
-        }
-        files.insert(source.file.clone(), Node::file(source.text()));
-        files.insert(source.key_file.clone(), Node::file(source.index.pin.key.clone()));
-        let resource = Repository { files: files.keys().cloned().collect(), ..self.clone() };
-        Ok((resource, Files { right: true, files }))
-    }
-
-    fn set(&self, state: &Files, host: &dyn Touch) -> Result<()> {
-        // Keys before sources, and wrong sources before right ones: apt never sees a contradiction.
-        let rank = |path: &Path, node: &Node| match node {
-            Node::Directory { .. } => (0, 0),
-            // What lies in a directory goes before it.
-            Node::Absent => (1, usize::MAX - path.components().count()),
-            Node::File { .. } if !is_source(path) => (2, 0),
-            _ => (3, 0),
-        };
-        let mut ordered: Vec<_> = state.files.iter().collect();
-        ordered.sort_by_key(|(path, node)| rank(path, node));
-        for (path, node) in ordered {
-            let parent = path.parent().unwrap_or(Path::new("/"));
-            if *node != Node::Absent && !host.exists(parent)? {
-                host.make_directory(parent, Owner::ROOT_0755)?;
-            }
-            File { path: path.clone() }.set(node, host)?;
-        }
-        Ok(())
-    }
-
-    fn describe(&self, before: &Files, after: &Files) -> Vec<Line> {
-        let line = |(path, node): (&PathBuf, &Node)| {
-            let was = before.files.get(path).unwrap_or(&Node::Absent);
-            if was == node { Vec::new() } else { File { path: path.clone() }.describe(was, node) }
-        };
-        after.files.iter().flat_map(line).collect()
-    }
-
-    fn same(&self, other: &Self) -> bool {
-        self.addresses.iter().any(|address| other.addresses.contains(address))
-    }
-
-    fn join(earlier: Change<Self>, later: Change<Self>) -> Change<Self> {
-        let mut joined = earlier;
-        for (path, node) in later.before.files {
-            joined.before.files.entry(path).or_insert(node);
-        }
-        joined.after.files.extend(later.after.files);
-        joined.resource.files.extend(later.resource.files);
-        joined
-    }
-
-    /// All or nothing: a source that somebody edited since still needs its key, and contradicts what was there before.
-    fn way_back(&self, change: &Change<Self>, host: &dyn Look, how: How) -> Result<WayBack<Files>> {
-        let mut now = Files { right: false, files: BTreeMap::new() };
-        let mut to = now.clone();
-        let (mut told, mut edited) = (Vec::new(), false);
-        for (path, after) in &change.after.files {
-            let at = File { path: path.clone() }.get(host)?;
-            let before = change.before.files.get(path).unwrap_or(&Node::Absent);
-            let held = match (&at, before) {
-                (Node::Directory { .. }, Node::Absent) => first_that_stays(path, change, host, how)?,
-                _ => None,
-            };
-            let ours = (at == *after || how.force) && held.is_none();
-            if let Some(name) = held {
-                told.push(format!("`{}` stays: it holds `{name}`", path.display()));
-            } else if at != *before && before != after && !ours {
-                told.push(format!("`{}` was edited since", path.display()));
-                edited = true;
-            }
-            let back = if before != after && ours { before } else { &at };
-            to.files.insert(path.clone(), back.clone());
-            now.files.insert(path.clone(), at);
-        }
-        Ok(if edited {
-            WayBack::ChangedSince { why: told.join("; ") }
-        } else if now.files != to.files {
-            WayBack::Restore { now, to, told }
-        } else if told.is_empty() {
-            WayBack::AlreadyAsBefore
-        } else {
-            WayBack::Kept { why: told.join("; ") }
-        })
-    }
-}
-
-/// The first thing in a directory that does not go with us.
-fn first_that_stays(
-    directory: &Path,
-    change: &Change<Repository>,
-    host: &dyn Look,
-    how: How,
-) -> Result<Option<String>> {
-    for name in host.list(directory)? {
-        let path = directory.join(&name);
-        let new = change.before.files.get(&path).is_none_or(|node| *node == Node::Absent);
-        let goes = match change.after.files.get(&path) {
-            Some(after) => new && (how.force || File { path }.get(host)? == *after),
-            None => false,
-        };
-        if !goes {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
-}
-
-fn is_source(path: &Path) -> bool {
+pub fn is_source(path: &Path) -> bool {
     path == Path::new(SOURCES_LIST) || path.parent() == Some(Path::new(SOURCES_PARTS))
+}
+
+/// Whether there is one right entry and nothing beside it; and the files that have a part in it.
+pub fn look(source: &Source, addresses: &[String], host: &dyn Look) -> Result<(bool, Vec<PathBuf>)> {
+    let found = Found::look(addresses, host)?;
+    Ok((found.is_right(source, host)?, found.files(source, host)?))
+}
+
+/// Every file as it has to be: the right entry with the suite that serves, and no other.
+pub fn wanted(
+    source: &Source,
+    addresses: &[String],
+    now: &Files,
+    host: &dyn Look,
+) -> Result<BTreeMap<PathBuf, Node>> {
+    let source = &settled(host, source)?;
+    let mut files = shortened(Found::look(addresses, host)?.cleaned(host)?, now);
+    for path in global_keys(source, host)? {
+        files.insert(path, Node::Absent);
+    }
+    // apt ships the directory for keys since 2.4 only; where we make it, it goes with us.
+    if let Some(directory) = source.key_file.parent().filter(|path| !files.contains_key(*path))
+        && !host.exists(directory)?
+    {
+        files.insert(directory.to_owned(), Node::directory());
+    }
+    files.insert(source.file.clone(), Node::file(source.text()));
+    files.insert(source.key_file.clone(), Node::file(source.index.pin.key.clone()));
+    Ok(files)
 }
 
 /// What the host has about one address.
@@ -327,13 +159,11 @@ impl Found {
     }
 
     /// The files that have a part: sources that name the address, their keys, and where ours go.
-    fn files(&self, source: Option<&Source>, host: &dyn Look) -> Result<Vec<PathBuf>> {
+    fn files(&self, source: &Source, host: &dyn Look) -> Result<Vec<PathBuf>> {
         let mut paths: Vec<PathBuf> = self.ours.iter().map(|e| e.file.clone()).collect();
         paths.extend(self.keys_of_ours_alone());
-        if let Some(source) = source {
-            paths.extend([source.file.clone(), source.key_file.clone()]);
-            paths.extend(global_keys(source, host)?);
-        }
+        paths.extend([source.file.clone(), source.key_file.clone()]);
+        paths.extend(global_keys(source, host)?);
         paths.sort();
         paths.dedup();
         Ok(paths)
@@ -388,16 +218,6 @@ fn key_is_pinned(entry: &AptEntry, source: &Source, host: &dyn Look) -> Result<b
         return Ok(source.pins(signed_by.as_bytes()));
     }
     Ok(host.read(Path::new(signed_by))?.is_some_and(|bytes| source.pins(&bytes)))
-}
-
-/// The same place, whatever the scheme, the case of the host and the last slash.
-fn same_address(a: &str, b: &str) -> bool {
-    let plain = |url: &str| {
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
-        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-        rest.to_ascii_lowercase()
-    };
-    plain(a) == plain(b)
 }
 
 fn same_address_exactly(a: &str, b: &str) -> bool {
@@ -517,9 +337,13 @@ fn without_lines(text: &str, entries: &[&AptEntry]) -> String {
         .collect()
 }
 
+fn addresses(source: &Source) -> Vec<String> {
+    Repository::of(&AnySource::Apt(source.clone())).addresses
+}
+
 /// The source with the suite that serves: that of the right entry which is there, else the first that is published.
 fn settled(host: &dyn Look, source: &Source) -> Result<Source> {
-    let found = Found::look(&Repository::of(source).addresses, host)?;
+    let found = Found::look(&addresses(source), host)?;
     if found.is_right(source, host)? {
         let there =
             |suite: &String| found.ours.iter().any(|entry| entry.enabled && entry.suites.contains(suite));
@@ -547,7 +371,7 @@ fn index_of(host: &dyn Look, source: &Source) -> Result<AptIndex> {
 
 /// The source files as the plan will leave them, for a simulation.
 pub fn changed_files(host: &dyn Look, source: &Source) -> Result<Vec<(PathBuf, Option<Vec<u8>>)>> {
-    let repository = Repository::of(source);
+    let repository = Repository::of(&AnySource::Apt(source.clone()));
     let now = repository.get(host)?;
     if now.right {
         return Ok(Vec::new());
@@ -559,7 +383,7 @@ pub fn changed_files(host: &dyn Look, source: &Source) -> Result<Vec<(PathBuf, O
 
 /// The file whose entry serves this source.
 pub fn file_of(host: &dyn Look, source: &Source) -> Result<Option<PathBuf>> {
-    let found = Found::look(&Repository::of(source).addresses, host)?;
+    let found = Found::look(&addresses(source), host)?;
     Ok(found.ours.into_iter().find(|e| e.enabled && e.types.iter().any(|t| t == "deb")).map(|e| e.file))
 }
 
@@ -665,17 +489,5 @@ mod tests {
             without_lines(text, &[&entries[1]]),
             "Types: deb\nURIs: https://a/x\nSuites: s\nComponents: main\n\n"
         );
-    }
-
-    #[test]
-    fn an_address_is_the_same_whatever_scheme_and_slash() {
-        assert!(same_address(
-            "http://Download.docker.com/linux/ubuntu/",
-            "https://download.docker.com/linux/ubuntu"
-        ));
-        assert!(!same_address(
-            "https://download.docker.com/linux/debian",
-            "https://download.docker.com/linux/ubuntu"
-        ));
     }
 }

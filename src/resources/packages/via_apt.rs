@@ -1,0 +1,322 @@
+//! Packages by apt: what dpkg shows, what apt would do, and one transaction that does it.
+
+use super::{Action, Candidate, Package, Packages, Refresh, Set, Source};
+use crate::error::{Error, Exit, Result};
+use crate::event::Event;
+use crate::host::{AptState, Command, Look, Output, Owner, Private, Question, Touch};
+use crate::resources::apt::{self, Trouble};
+use crate::resources::repository::apt as repository;
+use crate::resources::{Resource, conffiles};
+use crate::trust::apt::{AptIndex, Record};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+pub fn get(packages: &Packages, host: &dyn Look) -> Result<Set> {
+    let names: Vec<String> = packages.names.iter().cloned().collect();
+    let answer = host.query(&Question::DpkgQuery { names })?;
+    if answer.code > 1 {
+        return Err(Error::failed("cannot ask dpkg which packages are installed").tail(&answer.stderr));
+    }
+    let shown = apt::parse_dpkg(&answer.stdout);
+    let auto = apt::parse_auto(&host.read_text(Path::new(apt::EXTENDED_STATES))?.unwrap_or_default());
+    let state = |name: &String| match shown.get(name) {
+        None => Package::Absent,
+        Some(found) => match found.status.as_str() {
+            "installed" => Package::Installed {
+                version: found.version.clone(),
+                auto: auto.contains(name),
+                hold: found.hold,
+            },
+            "not-installed" => Package::Absent,
+            "config-files" => Package::Removed,
+            status => Package::Broken { version: found.version.clone(), status: status.to_owned() },
+        },
+    };
+    Ok(packages.names.iter().map(|name| (name.clone(), state(name))).collect())
+}
+
+pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> Result<(Packages, Set)> {
+    let actions = packages.actions(now, want, |_| packages.candidates(host))?;
+    if actions.is_empty() {
+        return Ok((packages.clone(), now.clone()));
+    }
+    let (simulated, refresh) = packages.simulate(&actions, host)?;
+    let names = want.keys().chain(simulated.installs.keys()).chain(&simulated.removes).cloned().collect();
+    let resource = Packages { names, refresh, ..packages.clone() };
+    let before = resource.get(host)?;
+    let after = before.iter().map(|(name, before)| {
+        let completed = simulated.configures.get(name).filter(|_| want.contains_key(name));
+        let after = match simulated.installs.get(name).or(completed) {
+            Some(version) => Package::Installed {
+                version: version.clone(),
+                auto: !actions.contains_key(name)
+                    && !matches!(before, Package::Installed { auto: false, .. }),
+                hold: matches!(before, Package::Installed { hold: true, .. }),
+            },
+            None if simulated.removes.contains(name) => Package::Removed,
+            None => before.clone(),
+        };
+        (name.clone(), after)
+    });
+    Ok((resource.clone(), after.collect()))
+}
+
+pub fn fetch(packages: &Packages, now: &Set, state: &Set, host: &dyn Touch) -> Result<()> {
+    let actions = packages.actions_between(now, state);
+    if !actions.values().any(|action| matches!(action, Action::Install { .. })) {
+        return Ok(());
+    }
+    make_archives(host)?;
+    let state = packages.state(packages.refresh == Refresh::All, host)?;
+    let command = apt::download(&actions).on(Private::Apt(state));
+    let fetched = retrying(host, "fetch the packages", || host.run(&command));
+    if fetched.as_ref().is_err_and(|error| error.exit == Exit::Refused) {
+        host.remove_all(Path::new(apt::ARCHIVES))?;
+    }
+    fetched
+}
+
+pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
+    let now = packages.get(host)?;
+    let actions = packages.actions_between(&now, state);
+    if !actions.is_empty() {
+        if packages.source.is_some() || packages.refresh == Refresh::All {
+            packages.refresh(host)?;
+        }
+        packages.transact(&actions, host)?;
+    }
+    packages.mark(state, host, apt::mark)
+}
+
+/// Apart from the host's own, so that what was fetched can go afterwards.
+fn make_archives(host: &dyn Touch) -> Result<()> {
+    let archives = Path::new(apt::ARCHIVES);
+    if host.exists(archives)? { Ok(()) } else { host.make_directory(archives, Owner::ROOT_0755) }
+}
+
+/// How often a fetch that came damaged is tried.
+const TRIES: usize = 3;
+
+impl Packages {
+    fn index(&self, host: &dyn Look) -> Result<Option<AptIndex>> {
+        self.apt_source().map(|source| repository::index(host, source)).transpose()
+    }
+
+    fn apt_source(&self) -> Option<&repository::Source> {
+        match &self.source {
+            Some(Source::Apt(source)) => Some(source),
+            _ => None,
+        }
+    }
+
+    fn candidates(&self, host: &dyn Look) -> Result<Vec<Candidate>> {
+        let records = self.index(host)?.map(|index| index.records).unwrap_or_default();
+        let candidate = |record: Record| Candidate {
+            name: record.name,
+            version: record.version,
+            sha256: Some(record.sha256),
+        };
+        Ok(records.into_iter().map(candidate).collect())
+    }
+
+    /// Asks apt what the actions come to, on the host's lists with our verified index beside them; where that does
+    /// not resolve, once more on lists that are all fetched anew (into a state of its own).
+    fn simulate(
+        &self,
+        actions: &BTreeMap<String, Action>,
+        host: &dyn Look,
+    ) -> Result<(apt::Simulated, Refresh)> {
+        let mut question = apt::question("apt-get", apt::simulate(actions));
+        question.state = self.state(false, host)?;
+        if lists_are_fresh(host, self.apt_source())? {
+            let answer = host.query(&Question::Apt(question.clone()))?;
+            if answer.ok() {
+                return Ok((apt::parse_simulation(&answer.stdout), Refresh::Ours));
+            }
+        }
+        question.state.refresh = true;
+        let answer = host.query(&Question::Apt(question))?;
+        if answer.ok() {
+            return Ok((apt::parse_simulation(&answer.stdout), Refresh::All));
+        }
+        Err(unresolved(&answer))
+    }
+
+    /// The host's lists and sources as the plan will leave them.
+    fn state(&self, refresh: bool, host: &dyn Look) -> Result<AptState> {
+        let Some(source) = self.apt_source() else { return Ok(AptState { refresh, ..AptState::default() }) };
+        let lists = self.index(host)?.map(|index| index.lists()).unwrap_or_default();
+        Ok(AptState { lists, changed: repository::changed_files(host, source)?, refresh })
+    }
+
+    /// One `apt-get update`, limited to our source where the distribution's lists serve as they are.
+    fn refresh(&self, host: &dyn Touch) -> Result<()> {
+        let Some(source) = self.apt_source() else {
+            return retrying(host, "fetch the package lists", || host.run(&apt::refresh(None)));
+        };
+        let only = match self.refresh {
+            Refresh::Ours => {
+                if repository::lists_are_current(host, source)? {
+                    return Ok(());
+                }
+                repository::file_of(host, source)?
+            }
+            Refresh::All if host.adopt_lists()? => return repository::accept(host, source),
+            Refresh::All => None,
+        };
+        retrying(host, "fetch the package lists", || host.run(&apt::refresh(only.as_deref())))?;
+        repository::accept(host, source)
+    }
+
+    fn transact(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
+        make_archives(host)?;
+        let done = self.in_order(actions, host);
+        // What was fetched stays while the transaction is not through: the next run need not fetch it again.
+        if done.is_ok() {
+            host.remove_all(Path::new(apt::ARCHIVES))?;
+        }
+        done
+    }
+
+    /// One transaction; but what is purged goes before an old engine comes back, for both have units of the same names,
+    /// and a purge takes their links with it (deb-systemd-helper). Everything is fetched before anything goes.
+    fn in_order(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
+        let run = |command: Command| retrying(host, "install the packages", || host.run(&command));
+        let (purged, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            actions.clone().into_iter().partition(|(_, action)| *action == Action::Purge);
+        if purged.is_empty() {
+            return run(apt::transaction(actions));
+        }
+        if !rest.is_empty() {
+            run(apt::download(actions))?;
+        }
+        let leaving: Vec<String> = purged.keys().cloned().collect();
+        conffiles::lay_aside(&leaving, host)?;
+        run(apt::transaction(&purged))?;
+        conffiles::put_back(host)?;
+        if rest.is_empty() { Ok(()) } else { run(apt::transaction(&rest)) }
+    }
+}
+
+/// The versions of these names in the lists that the host has.
+pub fn at_hand(names: &[String], host: &dyn Look) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut arguments = vec!["madison".to_owned()];
+    arguments.extend(names.iter().cloned());
+    let answer = host.query(&Question::Apt(apt::question("apt-cache", arguments)))?;
+    Ok(apt::parse_madison(&answer.stdout))
+}
+
+/// What apt would remove.
+pub fn removes(actions: &BTreeMap<String, Action>, host: &dyn Look) -> Result<BTreeSet<String>> {
+    let answer = host.query(&Question::Apt(apt::question("apt-get", apt::simulate(actions))))?;
+    if !answer.ok() {
+        return Err(unresolved(&answer));
+    }
+    Ok(apt::parse_simulation(&answer.stdout).removes)
+}
+
+fn unresolved(answer: &Output) -> Error {
+    let text = format!("{}\n{}", answer.stdout, answer.stderr);
+    match apt::trouble(&text) {
+        Trouble::Interrupted => Error::failed("cannot plan the packages")
+            .because("dpkg was interrupted in the middle of a transaction")
+            .hint("dpkg --configure -a"),
+        Trouble::Network => Error::try_again("cannot fetch the package lists").tail(&text),
+        Trouble::Gone => {
+            Error::refused("cannot resolve the packages").because("a version is not to be had").tail(&text)
+        }
+        _ => Error::failed("cannot resolve the packages").tail(&text).hint("apt-get check"),
+    }
+}
+
+/// Whether every enabled source of the distribution has its list, and none is older than a day. Our own may lack it:
+/// once its file is written, it is fetched by itself.
+fn lists_are_fresh(host: &dyn Look, ours: Option<&repository::Source>) -> Result<bool> {
+    let arguments =
+        ["indextargets", "--format", apt::TARGETS, "Created-By: Packages"].map(str::to_owned).to_vec();
+    let answer = host.query(&Question::Apt(apt::question("apt-get", arguments)))?;
+    let targets = apt::parse_targets(&answer.stdout);
+    if !answer.ok() || targets.is_empty() {
+        return Ok(false);
+    }
+    let ours = ours.map(repository::Source::list_names).unwrap_or_default();
+    for target in targets.iter().filter(|target| !ours.iter().any(|name| target.list.ends_with(name))) {
+        if repository::is_listed(host, &target.list)? {
+            continue;
+        }
+        let release = host.read_text(&target.release)?;
+        if release.is_none_or(|release| apt::has_content(&release, &target.key)) {
+            return Ok(false);
+        }
+    }
+    // The lists carry the mirror's times; their directory moves with every update.
+    let updated = [apt::LISTS, "/var/lib/apt/periodic/update-success-stamp"].iter().map(Path::new);
+    let newest = updated.filter_map(|path| host.stat(path).ok().flatten()).map(|stat| stat.modified).max();
+    Ok(newest.is_some_and(|then| host.now() - then < 86_400))
+}
+
+/// Runs apt until it is through: waits for locks, completes an interrupted dpkg, fetches damaged files again.
+fn retrying(host: &dyn Touch, what: &str, run: impl Fn() -> Result<Output>) -> Result<()> {
+    let mut damaged = 0;
+    let mut configured = false;
+    loop {
+        let output = run()?;
+        if output.ok() {
+            return Ok(());
+        }
+        match apt::trouble(&output.stdout) {
+            Trouble::Locked { holder } if !host.left().is_zero() => {
+                host.pause(&format!("{holder}, which holds apt's lock"))?
+            }
+            Trouble::Locked { holder } => {
+                return Err(Error::try_again(format!("cannot {what}"))
+                    .because(format!("{holder} holds apt's lock"))
+                    .tail(&output.stdout)
+                    .hint("wait for it, or give a longer --wait"));
+            }
+            Trouble::Interrupted if !configured => {
+                configured = true;
+                host.tell(Event::Note {
+                    text: "dpkg was interrupted earlier: its half-done work is completed first".into(),
+                });
+                host.run(&apt::configure_all())?;
+            }
+            Trouble::Mismatch { .. } | Trouble::Network if damaged + 1 < TRIES => {
+                damaged += 1;
+                host.tell(Event::Note { text: "what came is not whole: it is fetched again".into() });
+            }
+            trouble => return Err(ended(what, &trouble, &output)),
+        }
+    }
+}
+
+fn ended(what: &str, trouble: &Trouble, output: &Output) -> Error {
+    let cannot = format!("cannot {what}");
+    let (error, because) = match trouble {
+        Trouble::Mismatch { shorter: false } => (Error::refused(cannot), "what came is not what was signed"),
+        Trouble::Mismatch { shorter: true } => {
+            (Error::try_again(cannot), "what came is shorter than what was signed")
+        }
+        Trouble::Network => (Error::try_again(cannot), "the mirror could not be read"),
+        Trouble::Gone => {
+            (Error::try_again(cannot), "the mirror has other versions now than when it was asked")
+        }
+        _ => {
+            return Error::failed(cannot)
+                .tail(&errors_of(&output.stdout))
+                .hint("the log has the whole output");
+        }
+    };
+    let hint = match error.exit {
+        Exit::Refused => "ask the mirror's owner, or take another one with `[source.docker] url`",
+        _ => "run the same command again",
+    };
+    error.because(because).tail(&errors_of(&output.stdout)).hint(hint)
+}
+
+/// apt's own error lines, or the end of all that it wrote.
+fn errors_of(output: &str) -> String {
+    let speaks = |l: &&str| l.starts_with("E:") || l.starts_with("dpkg: ") || l.starts_with("Err:");
+    let errors: Vec<&str> = output.lines().filter(speaks).collect();
+    if errors.is_empty() { output.to_owned() } else { errors.join("\n") }
+}
