@@ -19,7 +19,6 @@ use self::packages::Package;
 use crate::error::{Error, Result};
 use crate::event::Line;
 use crate::host::{Look, Touch};
-use crate::version;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -280,9 +279,10 @@ impl AnyChange {
     /// The packages that go to an older version, as `docker-ce 5:29.7.2-1 → 5:28.5.2-1`.
     pub fn downgrades(&self) -> Vec<String> {
         let AnyChange::Packages(change) = self else { return Vec::new() };
+        let compare = change.resource.manager.compare();
         let older = |(name, after): (&String, &Package)| match (change.before.get(name)?, after) {
             (Package::Installed { version: at, .. }, Package::Installed { version: to, .. }) => {
-                version::compare(to, at).is_lt().then(|| format!("{name} {at} → {to}"))
+                compare(to, at).is_lt().then(|| format!("{name} {at} → {to}"))
             }
             _ => None,
         };

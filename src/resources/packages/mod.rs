@@ -42,7 +42,7 @@ pub enum Manager {
 
 impl Manager {
     /// Which of two versions is newer, by its own rules.
-    fn compare(self) -> fn(&str, &str) -> Ordering {
+    pub fn compare(self) -> fn(&str, &str) -> Ordering {
         match self {
             Manager::Apt => version::compare,
             Manager::Dnf => version::compare_rpm,
