@@ -172,6 +172,16 @@ fn has_password(value: &Value) -> bool {
     mask(&text) != text
 }
 
+/// A file that others could read, and can no longer; or the way back.
+fn mode_line(path: &str, before: &Keys, after: &Keys) -> Option<Line> {
+    match (&before.file, &after.file) {
+        (Some(Node::File { owner: was, .. }), Some(Node::File { owner: is, .. })) if was.mode != is.mode => {
+            Some(Line::change("file", path, format!("mode {:04o} → {:04o}", was.mode, is.mode)))
+        }
+        _ => None,
+    }
+}
+
 /// That of the dockerd on this host; none where there is none.
 pub fn installed_version(host: &dyn Look) -> Result<Option<String>> {
     Ok(version(&host.query(&Question::DockerdVersion)?.stdout))
@@ -223,13 +233,14 @@ impl Resource for JsonKeys {
             let map = json::read(text).map_err(|fault| self.cannot_use(fault))?;
             values.extend(self.due(&map).into_iter().map(|(k, v)| (k, Some(v))));
         }
-        // dockerd alone reads it: a password in it is nobody else's.
-        let secret = values.iter().flat_map(|(_, v)| v).any(has_password);
-        let (text, owner) = match &now.file {
+        let (text, mut owner) = match &now.file {
             Some(Node::File { bytes, owner }) => (bytes.0.clone(), *owner),
-            _ if secret => (Vec::new(), Owner { mode: 0o600, ..Owner::ROOT_0644 }),
             _ => (Vec::new(), Owner::ROOT_0644),
         };
+        // dockerd alone reads it: a password that we write into it is nobody else's.
+        if values.iter().flat_map(|(_, v)| v).any(has_password) {
+            owner.mode &= !0o077;
+        }
         let bytes = json::edit(&text, &values).map_err(|fault| self.cannot_use(fault))?;
         self.validate(&text, &bytes, host)?;
         // With the defaults named in the file they are keys like any other, and due no more.
@@ -266,7 +277,7 @@ impl Resource for JsonKeys {
                 )),
             }
         };
-        self.keys.iter().filter_map(line).collect()
+        self.keys.iter().filter_map(line).chain(mode_line(&path, before, after)).collect()
     }
 
     fn same(&self, other: &Self) -> bool {

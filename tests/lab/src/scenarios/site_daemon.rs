@@ -265,11 +265,13 @@ fn local_registry(lab: &Lab, identity: Identity) -> Result<()> {
     let rebooted = ("/var/tmp/systemd-private-*", "named by the boot");
     back(&before, &state(&host)?, &[EXCEPTIONS, &[rebooted]].concat())?;
 
-    // On a host that had an engine, the registry goes and the engine stays.
+    // On a host that had an engine, the registry and the addresses go and the engine stays.
     super::by_hand::source(&host)?;
     super::by_hand::install(&host)?;
     host.copy_in(&registry::archive()?, "/root/registry.tar")?;
+    configure(&host, HOSTS)?;
     host.run_within(LONG, &[&with[..], &["--no-smoke"]].concat())?.ok()?;
+    listens(&host)?;
     host.run(&[
         "docker",
         "run",
@@ -284,6 +286,8 @@ fn local_registry(lab: &Lab, identity: Identity) -> Result<()> {
     let kept = rprov(&host, &["uninstall", "--yes"])?.ok()?;
     says(&kept, &["the container `theirs` is made of it"])?;
     ensure!(!host.exists(&format!("/etc/systemd/system/{UNIT}")), "the unit is still there");
+    let starts = asked(&host, &["systemctl", "show", "-p", "ExecStart", "docker"])?;
+    ensure!(starts.contains("dockerd -H fd://") && !host.exists(DROP_IN), "{starts}");
     asked(&host, &["docker", "image", "inspect", registry::NAME]).context("their image went").map(drop)
 }
 

@@ -137,9 +137,28 @@ fn own_mirror(lab: &Lab, identity: Identity) -> Result<()> {
     ensure!(version(&host, "docker-model-plugin")? == "1.2.3-1");
     engine_works(&host)?;
     says(&rprov(&host, &["install", "--yes"])?.ok()?, &["nothing to do"])?;
+    the_engine_pulls_by_a_proxy(&host)?;
     rprov(&host, &["uninstall", "--yes"])?.ok()?;
     ensure!(!host.exists("/usr/libexec/docker/cli-plugins"), "plugins are left");
     Ok(())
+}
+
+/// Its password is in daemon.json, for root's eyes, and is told to nobody.
+fn the_engine_pulls_by_a_proxy(host: &Host) -> Result<()> {
+    let config = host.read(CONFIG)?;
+    let by = "http://alice:s3cret-of-engine@proxy.example:3128";
+    host.write(CONFIG, format!("{config}[daemon.proxies]\nhttps-proxy = \"{by}\"\n"))?;
+    let plan = rprov(host, &["plan"])?.ok()?;
+    for words in ["http://***@proxy.example:3128", "mode 0644 → 0600", "then docker.service restarts"] {
+        ensure!(plan.stdout.contains(words), "`{words}` is not in:\n{}", plan.stdout);
+    }
+    let said = succeeds(host, &[INSTALL, &["--no-smoke", "-v"]].concat())?;
+    ensure!(!said.text().contains("s3cret"), "the password is told:\n{}", said.text());
+    ensure!(host.mode("/etc/docker/daemon.json")? == 0o600);
+    nothing_holds(host, "s3cret-of-engine", &["/var/log/rprov"])?;
+    let proxy = host.run(&["docker", "info", "--format", "{{.HTTPSProxy}}"])?.ok()?.stdout;
+    ensure!(proxy.contains("@proxy.example:3128"), "the engine pulls by {proxy}");
+    host.write(CONFIG, config)
 }
 
 const LOGIN: &str = "alice:s3cr3t%pa55";
