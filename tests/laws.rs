@@ -269,7 +269,7 @@ fn the_laws_hold_for_a_source_of_dnf_and_its_key_in_rpms_database() {
     }
     let host = Model::fresh("rhel-9");
     let [fingerprint] = &rpm_source().pin.fingerprints[..] else { panic!("it is one certificate") };
-    let key = RpmKey { fingerprint: fingerprint.clone(), file: mirror_key() };
+    let key = RpmKey { fingerprint: fingerprint.clone(), bytes: rprov::resources::file::Bytes(mirror_key()) };
     laws_hold("a key", &host, key, Presence::Present);
 }
 
@@ -292,11 +292,11 @@ fn a_right_source_of_dnf_under_another_name_is_met_and_one_whose_key_would_be_fe
 #[test]
 fn the_laws_hold_for_packages_of_dnf() {
     let old = ["dnf", "-y", "install", "docker-ce-3:28.5.2-1.el9", "docker-ce-cli-1:28.5.2-1.el9"];
-    let newest = Versions { newest: true, ..Versions::default() };
+    let newer = Versions { prefix: Some("29".into()), ..Versions::default() };
     let table: [(&str, &[&[&str]], Versions); 3] = [
         ("nothing is there", &[], Versions::default()),
         ("an older version is asked for", &[], Versions { prefix: Some("28".into()), ..Versions::default() }),
-        ("an older engine is there, and the newest is wanted", &[&old], newest),
+        ("an older engine is there, and a newer one is asked for", &[&old], newer),
     ];
     for (case, by_hand, versions) in table {
         let host = Model::fresh("rhel-9");
