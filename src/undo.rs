@@ -26,7 +26,7 @@ pub fn simulate(receipts: &[Past], host: &dyn Look, how: How) -> Result<Vec<Way>
     for (step, change) in crate::receipt::joined(receipts).into_iter().rev() {
         let back = change.way_back(&without, how)?;
         if let AnyWayBack::Restore { change, .. } = &back {
-            without.gone.extend(change.leaves_absent());
+            without.gone.extend(change.leaves_absent(host)?);
         }
         ways.push(Way { step, change, back });
     }

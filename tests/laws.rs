@@ -273,7 +273,7 @@ fn the_laws_hold_for_a_source_of_dnf_and_its_key_in_rpms_database() {
     }
     let host = Model::fresh("rhel-9");
     let [fingerprint] = &rpm_source().pin.fingerprints[..] else { panic!("it is one certificate") };
-    let key = RpmKey { fingerprint: fingerprint.clone(), file: mirror_key() };
+    let key = RpmKey { fingerprint: fingerprint.clone(), bytes: rprov::resources::file::Bytes(mirror_key()) };
     laws_hold("a key", &host, key, Presence::Present);
 }
 

@@ -26,9 +26,10 @@ struct Case {
     interrupted: bool,
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case { name: "install", host: || Model::fresh(NOBLE), interrupted: false },
     Case { name: "debian-11", host: || Model::fresh("debian-11"), interrupted: false },
+    Case { name: "rhel-9", host: || Model::fresh("rhel-9"), interrupted: false },
     Case { name: "interrupted", host: || Model::fresh(NOBLE), interrupted: true },
     Case { name: "torn", host: || Model::fresh(NOBLE), interrupted: true },
     Case { name: "old-engine", host: old_engine, interrupted: false },

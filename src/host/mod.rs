@@ -83,7 +83,9 @@ pub enum Question {
     RpmQuery { names: Vec<String> },
     /// `rpm -q gpg-pubkey`: the keys that rpm's database holds.
     RpmKeys,
-    /// The same of package files.
+    /// `rpm -ql` of these packages: their files, a line each.
+    RpmContents { names: Vec<String> },
+    /// What [`Question::RpmQuery`] tells, of package files.
     RpmFiles { files: Vec<PathBuf> },
     /// `rpmkeys --checksig` of files, against a database of its own that holds only this key.
     RpmCheck { key: Vec<u8>, files: Vec<PathBuf> },

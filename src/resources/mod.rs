@@ -290,8 +290,13 @@ impl AnyChange {
     }
 
     /// The paths that are gone after this change.
-    pub fn leaves_absent(&self) -> Vec<PathBuf> {
-        match self {
+    ///
+    /// # Errors
+    /// rpm cannot be asked what is in its packages.
+    pub fn leaves_absent(&self, host: &dyn Look) -> Result<Vec<PathBuf>> {
+        Ok(match self {
+            AnyChange::Packages(c) => c.resource.takes_along(&c.before, &c.after, host)?,
+            AnyChange::Unit(c) if !c.after.enabled => c.resource.links(host)?,
             AnyChange::File(c) if c.after == file::Node::Absent => vec![c.resource.path.clone()],
             AnyChange::JsonKeys(c) if c.after.file == Some(file::Node::Absent) => {
                 vec![c.resource.path.clone()]
@@ -302,7 +307,7 @@ impl AnyChange {
                 gone.map(|(path, _)| path.clone()).collect()
             }
             _ => Vec::new(),
-        }
+        })
     }
 }
 

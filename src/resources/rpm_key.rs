@@ -2,6 +2,7 @@
 
 use super::Resource;
 use super::apt::ARCHIVES;
+use super::file::Bytes;
 use super::group::Presence;
 use crate::error::{Error, Result};
 use crate::event::Line;
@@ -13,9 +14,8 @@ use std::path::Path;
 pub struct RpmKey {
     /// Whole, in capitals.
     pub fingerprint: String,
-    /// The file that holds it, checked before. Known while planning; a receipt can be undone without it.
-    #[serde(skip)]
-    pub file: Vec<u8>,
+    /// The file that holds it, checked before.
+    pub bytes: Bytes,
 }
 
 impl Resource for RpmKey {
@@ -57,7 +57,7 @@ impl RpmKey {
             host.make_directory(directory, Owner::ROOT_0755)?;
         }
         let file = directory.join("rpm-key");
-        host.write(&file, &self.file, Owner::ROOT_0644)?;
+        host.write(&file, &self.bytes.0, Owner::ROOT_0644)?;
         let argv = ["rpmkeys".to_owned(), "--import".to_owned(), file.display().to_string()];
         let imported = host.run(&Command::new(argv))?;
         host.remove(&file)?;

@@ -6,6 +6,7 @@ use crate::event::Line;
 use crate::host::{Command, Look, Question, Touch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,23 @@ impl Shown {
         }
     }
 }
+
+impl Unit {
+    /// By which it is enabled, below the directories of those that want it.
+    pub fn links(&self, host: &dyn Look) -> Result<Vec<PathBuf>> {
+        let mut links = Vec::new();
+        for name in host.list(Path::new(LINKS))?.iter().filter(|name| name.ends_with(".wants")) {
+            let link = Path::new(LINKS).join(name).join(&self.name);
+            if host.exists(&link)? {
+                links.push(link);
+            }
+        }
+        Ok(links)
+    }
+}
+
+/// Where an administrator's units and links are (systemd.unit(5)).
+const LINKS: &str = "/etc/systemd/system";
 
 impl Resource for Unit {
     type State = UnitState;

@@ -3,6 +3,7 @@
 use super::Step;
 use crate::error::Result;
 use crate::resources::apt;
+use crate::resources::file::Bytes;
 use crate::resources::group::Presence;
 use crate::resources::repository::{Files, Repository, Source};
 use crate::resources::rpm_key::RpmKey;
@@ -26,7 +27,10 @@ pub fn step(source: &Source) -> Result<Step> {
         Source::Dnf(source) => {
             for certificate in trust::certificates(&source.pin)? {
                 let fingerprint = certificate.fingerprint().to_hex();
-                wants.push(want(RpmKey { fingerprint, file: source.pin.key.clone() }, Presence::Present));
+                wants.push(want(
+                    RpmKey { fingerprint, bytes: Bytes(source.pin.key.clone()) },
+                    Presence::Present,
+                ));
             }
         }
     }

@@ -170,6 +170,10 @@ impl Model {
         Output { code: i32::try_from(missing).unwrap(), ..said(names.iter().map(line).collect()) }
     }
 
+    pub(super) fn rpm_contents(&self, names: &[String]) -> Output {
+        said(names.iter().flat_map(|name| contents(name).0).map(|path| format!("{path}\n")).collect())
+    }
+
     pub(super) fn rpm_keys(&self) -> Output {
         let state = self.state.borrow();
         let keys = state.packages.keys().filter_map(|name| name.strip_prefix("gpg-pubkey-"));

@@ -377,6 +377,7 @@ impl Look for Model {
             Question::DpkgQuery { names } => self.dpkg_query(names),
             Question::Apt(question) => self.apt_question(question),
             Question::RpmQuery { names } => self.rpm_query(names),
+            Question::RpmContents { names } => self.rpm_contents(names),
             Question::RpmKeys => self.rpm_keys(),
             Question::RpmFiles { files } => self.rpm_files(files),
             Question::RpmCheck { files, .. } => self.rpm_check(files),

@@ -61,6 +61,11 @@ fn argv(question: &Question) -> Vec<String> {
             argv.extend(names.iter().cloned());
             argv
         }
+        Question::RpmContents { names } => {
+            let mut argv = words(&["rpm", "-ql"]);
+            argv.extend(names.iter().cloned());
+            argv
+        }
         Question::RpmKeys => words(&["rpm", "-q", "--qf", "%{VERSION}-%{RELEASE}\\n", "gpg-pubkey"]),
         Question::RpmFiles { files } => {
             let mut argv = words(&["rpm", "-qp", "--nosignature", "--qf", RPM_LINE]);

@@ -16,6 +16,7 @@ use crate::version;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// The packages of one transaction, by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,6 +135,21 @@ impl Package {
                 Package::Installed { version: b, auto: y, .. },
             ) => a == b && x == y,
             (now, want) => now == want,
+        }
+    }
+}
+
+impl Packages {
+    /// The files that go with packages, where directories that nobody owns stay behind: with dpkg none do.
+    pub fn takes_along(&self, before: &Set, after: &Set, host: &dyn Look) -> Result<Vec<PathBuf>> {
+        let goes = |(name, after): &(&String, &Package)| {
+            after.is_gone() && before.get(*name).is_some_and(Package::is_installed)
+        };
+        let names: Vec<String> = after.iter().filter(goes).map(|(name, _)| name.clone()).collect();
+        match self.manager {
+            Manager::Apt => Ok(Vec::new()),
+            Manager::Dnf if names.is_empty() => Ok(Vec::new()),
+            Manager::Dnf => via_dnf::contents(names, host),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{Package, Packages, Set, Source, Versions};
 use crate::error::{Error, Result};
+use crate::host::Touch;
 use crate::host::fetch::mask;
-use crate::host::{Command, Touch};
 use crate::resources::Resource;
 use std::collections::BTreeMap;
 
@@ -103,7 +103,7 @@ impl Packages {
         &self,
         state: &Set,
         host: &dyn Touch,
-        command: impl Fn(&[String], bool) -> Command,
+        command: impl Fn(&[String], bool) -> Result<()>,
     ) -> Result<()> {
         let now = self.get(host)?;
         let differing = |wanted: bool| -> Vec<String> {
@@ -118,8 +118,7 @@ impl Packages {
         for auto in [true, false] {
             let names = differing(auto);
             if !names.is_empty() {
-                host.run(&command(&names, auto))?
-                    .or_failed(|| "cannot mark the packages as they were".into())?;
+                command(&names, auto)?;
             }
         }
         Ok(())

@@ -85,7 +85,9 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
         }
         packages.transact(&actions, host)?;
     }
-    packages.mark(state, host, apt::mark)
+    packages.mark(state, host, |names, auto| {
+        host.run(&apt::mark(names, auto))?.or_failed(|| "cannot mark the packages as they were".into())
+    })
 }
 
 /// Apart from the host's own, so that what was fetched can go afterwards.

@@ -61,6 +61,12 @@ pub fn glance(packages: &Packages, host: &dyn Look) -> Result<Set> {
     Ok(set)
 }
 
+/// The files of installed packages.
+pub fn contents(names: Vec<String>, host: &dyn Look) -> Result<Vec<PathBuf>> {
+    let answer = host.query(&Question::RpmContents { names })?;
+    Ok(answer.stdout.lines().filter(|line| line.starts_with('/')).map(PathBuf::from).collect())
+}
+
 pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> Result<(Packages, Set)> {
     not_twice(now)?;
     let actions = packages.actions(now, want, |names| packages.available(&names, host))?;
@@ -122,9 +128,23 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
         packages.transact_rpms(&actions, state, host)?;
     }
     let five = is_five(host)?;
-    packages.mark(state, host, |names, auto| dnf::mark(names, auto, five))?;
+    packages.mark(state, host, |names, auto| {
+        retrying(host, "mark the packages", || host.run(&dnf::mark(names, auto, five)))
+    })?;
     // What was fetched stays while the transaction is not through: the next run need not fetch it again.
-    host.remove_all(Path::new(ARCHIVES))
+    tidy(host)
+}
+
+/// A dnf that outlived a run that was killed may still be writing there.
+fn tidy(host: &dyn Touch) -> Result<()> {
+    loop {
+        match host.remove_all(Path::new(ARCHIVES)) {
+            Err(_) if !host.left().is_zero() => {
+                host.pause("dnf, which is still at work for an earlier run")?
+            }
+            removed => return removed,
+        }
+    }
 }
 
 /// On Fedora `dnf` is a link to `dnf5`.
