@@ -29,7 +29,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "interrupt-kill",
         about: "installs that are killed in the middle are finished by the next, and uninstall restores the host",
-        on: &[Identity::Ubuntu2404, Identity::Debian12],
+        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9],
         run: killed,
     },
     Scenario {
