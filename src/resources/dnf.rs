@@ -158,6 +158,8 @@ pub fn download(specs: &[String]) -> Command {
 pub fn install(specs: &[String], without: &[String], five: bool) -> Command {
     let mut arguments = aside(five);
     arguments.push("--setopt=localpkg_gpgcheck=1".to_owned());
+    // A dnf that outlives us does not take the files from under the next run: we take them away ourselves.
+    arguments.push("--setopt=keepcache=1".to_owned());
     arguments.push("--setopt=*.skip_if_unavailable=1".to_owned());
     arguments.extend(without.iter().map(|id| format!("--setopt={id}.enabled=0")));
     arguments.extend(install_words(specs, true));

@@ -78,7 +78,12 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
     let resource = Packages { names, ..packages.clone() };
     let before = resource.get(host)?;
     let after = before.iter().map(|(name, before)| {
-        let after = match simulated.installs.get(name) {
+        // A dnf that an earlier run left at work may have brought it between our question and dnf's answer.
+        let asked = actions.get(name).and_then(|action| match action {
+            Action::Install { version } => version.as_ref(),
+            _ => None,
+        });
+        let after = match simulated.installs.get(name).or(asked) {
             Some(version) => Package::Installed {
                 version: version.clone(),
                 auto: !actions.contains_key(name)
@@ -226,10 +231,10 @@ impl Packages {
             host.query(&Question::Dnf(dnf::question(arguments, state.clone())))
         };
         let mut answer = ask(false)?;
-        let mut simulated = dnf::parse_transaction(&answer.stdout);
+        let mut simulated = planned(&answer);
         if simulated.is_none() {
             answer = ask(true)?;
-            simulated = dnf::parse_transaction(&answer.stdout);
+            simulated = planned(&answer);
         }
         let simulated = simulated.ok_or_else(|| unresolved(&answer, host))?;
         let known = |name: &&String| self.in_the_way.contains(*name);
@@ -316,6 +321,12 @@ impl Packages {
         };
         Ok((words, without))
     }
+}
+
+/// What dnf would do, which may be nothing; none where it finds no way.
+fn planned(answer: &Output) -> Option<dnf::Simulated> {
+    let nothing = answer.ok().then(dnf::Simulated::default);
+    dnf::parse_transaction(&answer.stdout).or(nothing)
 }
 
 /// The package files that were fetched from one repository: `ID-HASH/packages/`, in dnf 4 and in dnf 5.
