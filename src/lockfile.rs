@@ -69,6 +69,7 @@ impl Lock {
             source: None,
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
+            let_go: BTreeSet::new(),
         };
         let mut package = Vec::new();
         for (name, state) in packages.get(host)? {

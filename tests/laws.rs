@@ -10,6 +10,7 @@ use model::{Cut, Model, Runs, State, differences, mirror_key};
 use rprov::host::{Look, Owner};
 use rprov::resources::file::{File, Node};
 use rprov::resources::group::{Group, Presence};
+use rprov::resources::hold::{Held, Hold};
 use rprov::resources::image::{Image, Loaded};
 use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
@@ -323,6 +324,7 @@ fn the_laws_hold_for_packages_of_dnf() {
             source: Some(source),
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
+            let_go: BTreeSet::new(),
         };
         laws_hold(case, &host, resource, state);
     }
@@ -336,6 +338,41 @@ fn a_right_source_under_another_name_is_met_and_stays_others() {
     host.put("/etc/apt/sources.list.d/mine.list", line);
     let want = Want { resource: Repository::of(&source()), state: Files::right() };
     assert_eq!(want.plan(&host).unwrap(), None);
+}
+
+#[test]
+fn the_laws_hold_for_holds() {
+    let held = |manager, names: &[&str]| {
+        let names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let state = names.iter().map(|name| (name.clone(), Held::HERE)).collect();
+        (Hold { manager, names, ours: BTreeSet::new() }, state)
+    };
+    let apt = Model::fresh(NOBLE);
+    apt.be(&["apt-mark", "hold", "apparmor"]);
+    let (hold, state) = held(Manager::Apt, &["apparmor", "ca-certificates"]);
+    laws_hold("one is held by others", &apt, hold, state);
+
+    let theirs = "# theirs\nkernel-0:5.14.0-1.el9.*\n!runc-4:1.2.4-1.el9.*";
+    for (case, before) in [("an empty list of dnf", ""), ("a list with locks of others", theirs)] {
+        let host = Model::fresh("rhel-9");
+        let (hold, state) = held(Manager::Dnf, &["ca-certificates"]);
+        let want = Want { resource: hold, state };
+        let error = want.plan(&host).unwrap_err().to_string();
+        assert!(error.contains("dnf install python3-dnf-plugin-versionlock"), "{error}");
+        host.put_directory("/etc/dnf/plugins");
+        host.put(
+            "/etc/dnf/plugins/versionlock.conf",
+            "[main]\nenabled = 1\nlocklist = /etc/dnf/plugins/versionlock.list\n",
+        );
+        host.put("/etc/dnf/plugins/versionlock.list", before);
+        laws_hold(case, &host, want.resource, want.state);
+    }
+    let five = Model::fresh("fedora-44");
+    five.put_directory("/etc/dnf");
+    five.put("/etc/dnf/versionlock.toml", "version = \"1.0\"\n");
+    five.put_link("/usr/bin/dnf", "dnf5");
+    let (hold, state) = held(Manager::Dnf, &["ca-certificates"]);
+    laws_hold("the list of dnf 5", &five, hold, state);
 }
 
 /// A host with the source in place and its lists fetched: what the packages find.
@@ -365,6 +402,7 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
         source: Some(source()),
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
+        let_go: BTreeSet::new(),
     };
     (resource, state)
 }

@@ -160,6 +160,9 @@ pub struct Wanted {
     /// Go to an older version than the one that is installed, where that is asked for
     #[arg(long)]
     pub allow_downgrade: bool,
+    /// Hold the engine's packages at their version: no upgrade of the host moves them, --upgrade does
+    #[arg(long)]
+    pub hold: bool,
     #[command(flatten)]
     pub configuration: Configuration,
 }

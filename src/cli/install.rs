@@ -81,6 +81,7 @@ fn prepare(
         wait,
         mirror: wanted.mirror.clone(),
         registry_image: wanted.registry_image.as_deref().map(from_here).transpose()?,
+        hold: wanted.hold,
     };
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
     users_exist(&settings.users, host)?;
@@ -95,6 +96,8 @@ fn prepare(
         run.tell(&Event::Note { text });
     }
     tell_of_the_engines_proxy(run, &settings, &facts, host);
+    // Who may not read the receipts plans as if nothing were held by us.
+    settings.hold.ours = receipt::held(&receipt::all(Path::new("/")).unwrap_or_default());
     let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))

@@ -26,6 +26,12 @@ pub const DNF_CACHES: [&str; 2] = ["/var/cache/dnf", "/var/cache/libdnf5"];
 /// Where dnf reads its repositories from.
 pub const DNF_REPOSITORIES: &str = "/etc/yum.repos.d";
 
+/// Where dnf 4 reads the configuration of its plugins from.
+pub const DNF_PLUGINS: &str = "/etc/dnf/plugins";
+
+/// The versions that packages stay at, to dnf 5 (dnf5-versionlock(8)).
+pub const DNF5_LOCKS: &str = "/etc/dnf/versionlock.toml";
+
 /// In an argument list: the number of a file that the command may write its progress to.
 pub const STATUS_FD: &str = "STATUS_FD";
 
@@ -154,7 +160,8 @@ pub struct DnfQuestion {
 /// Repositories, cache, history and logs of dnf's own in a temporary directory: the host's as the plan will leave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DnfState {
-    /// Files below `/etc/yum.repos.d` as the plan will leave them: other bytes, or absent.
+    /// Files below `/etc/yum.repos.d` as the plan will leave them: other bytes, or absent; and dnf's list of locks
+    /// without those that may move.
     pub changed: Vec<(PathBuf, Option<Vec<u8>>)>,
     /// The repository that must be read, whatever others cannot be.
     pub needed: Option<String>,

@@ -25,6 +25,8 @@ pub struct Config {
     pub gpu: Option<Gpu>,
     /// Optional software, by the names of the profile's `[packages.with]`.
     pub with: Vec<String>,
+    /// Whether the engine's packages stay at their version until rprov moves them.
+    pub hold: bool,
     /// How long to wait for locks, clocks and the network.
     #[serde(deserialize_with = "duration")]
     pub wait: Option<Duration>,
@@ -184,6 +186,7 @@ gpu = "auto"
 wait = "1h 30m"
 channel = "test"
 with = ["rootless-extras"]
+hold = true
 
 [source.docker]
 url = "https://mirror.example/docker-ce/"
@@ -212,6 +215,7 @@ log-driver = "local"
             gpu: Some(Gpu::Auto),
             with: vec!["rootless-extras".to_owned()],
             wait: Some(Duration::from_secs(90 * 60)),
+            hold: true,
             mirror: None,
             registry: Registry { image: Some(PathBuf::from("/srv/registry.tar")) },
             source: BTreeMap::from([(SourceName::Docker, source)]),

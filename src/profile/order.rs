@@ -7,11 +7,11 @@ use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::lockfile::{Lock, LockedPackage};
 use crate::resources::json_keys::{Defaults, Engine, flags_without_hosts};
-use crate::resources::packages::Versions;
+use crate::resources::packages::{Manager, Versions};
 use crate::resources::repository::{Source, apt, dnf};
 use crate::resources::trace::Trace;
 use crate::steps::drop_in::DropIn;
-use crate::steps::{Step, daemon_json, docker_group, members, packages, registry, repository, units};
+use crate::steps::{Step, daemon_json, docker_group, hold, members, packages, registry, repository, units};
 use crate::trust::Pin;
 use crate::trust::apt::AptSource;
 use crate::version;
@@ -30,6 +30,7 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
     let profile = &settings.profile;
     let source = source(settings, &facts.architecture)?;
     let starts_nothing = matches!(source, Source::Dnf(_));
+    let manager = if starts_nothing { Manager::Dnf } else { Manager::Apt };
     let mut steps = vec![
         repository::step(&source)?,
         docker_group::step(&profile.group),
@@ -46,13 +47,26 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
                 None => wanted_packages(settings, facts, upgrade),
             },
             conflicts: profile.conflicts.remove.clone(),
+            let_go: settings.hold.ours.clone(),
             traces: traces(settings),
         }),
         members::step(&settings.users, &profile.group),
         units::step(&profile.units.start, starts_nothing),
     ];
+    let held = held(settings, facts);
+    if !held.is_empty() {
+        let behind = steps.iter().position(|step| step.title == packages::TITLE).map_or(0, |place| place + 1);
+        steps.insert(behind, hold::step(manager, held, settings.hold.ours.clone()));
+    }
     steps.extend(settings.site.registry.as_ref().map(registry::step));
     Ok(steps)
+}
+
+/// What stays at its version: the engine's own packages where that is asked for, and what an earlier run held.
+fn held(settings: &Settings, facts: &Facts) -> BTreeSet<String> {
+    let ours = settings.hold.ours.iter().cloned();
+    let asked = settings.engine_packages(facts).filter(|_| settings.hold.asked);
+    ours.chain(asked).collect()
 }
 
 /// What cannot be said in daemon.json, or not there alone.

@@ -10,6 +10,7 @@ use crate::daemon_config::{self, Severity};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::version;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Flags {
     pub mirror: Option<String>,
     /// The archive with the image of the local registry.
     pub registry_image: Option<PathBuf>,
+    /// Whether the engine's packages are to be held.
+    pub hold: bool,
 }
 
 /// Everything decided that can be decided without looking at the host again.
@@ -44,8 +47,18 @@ pub struct Settings {
     pub source: PackageSource,
     pub daemon: Daemon,
     pub registry_image: Option<PathBuf>,
+    pub hold: Holding,
     /// Empty until somebody looked around on the host.
     pub site: Site,
+}
+
+/// Which packages stay at their version.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holding {
+    /// Those of the engine, all of them.
+    pub asked: bool,
+    /// Those that an earlier run held: empty until somebody read its receipt.
+    pub ours: BTreeSet<String>,
 }
 
 /// The source as it is used on this host: the profile's, with the configuration's address and key.
@@ -119,6 +132,7 @@ impl Settings {
             gpu: flags.gpu.or(config.gpu).unwrap_or_default(),
             wait: flags.wait.or(config.wait).unwrap_or(WAIT),
             registry_image: flags.registry_image.or(config.registry.image),
+            hold: Holding { asked: flags.hold || config.hold, ours: BTreeSet::new() },
             site: Site::default(),
             daemon: Daemon { asked: config.daemon.0, defaults: profile.daemon.0.clone() },
             profile,
@@ -128,6 +142,13 @@ impl Settings {
     fn is_below_the_floor(&self) -> bool {
         let floor = &self.profile.packages.floor;
         self.version.as_deref().is_some_and(|asked| version::compare(version::upstream(asked), floor).is_lt())
+    }
+
+    /// Those of the wanted packages that are not the distribution's own.
+    pub fn engine_packages(&self, facts: &Facts) -> impl Iterator<Item = String> {
+        let distributions: BTreeSet<String> =
+            self.profile.packages.when.values().flatten().cloned().collect();
+        self.packages(facts).into_iter().filter(move |name| !distributions.contains(name))
     }
 
     /// The packages that are wanted on a host with these facts, in order.

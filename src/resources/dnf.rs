@@ -1,12 +1,20 @@
 //! What dnf and rpm say, parsed, and the argument lists they are run with: those that dnf 4 and dnf 5 both know.
 
 use super::apt::ARCHIVES;
-use crate::host::{Command, DnfQuestion, DnfState};
+use crate::error::Result;
+use crate::host::{Command, DnfQuestion, DnfState, Look};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 /// A transaction may unpack gigabytes on a slow disk; killing rpm in the middle helps nobody.
 const TRANSACTION: Duration = Duration::from_secs(2 * 3600);
+
+/// On Fedora `dnf` is a link to `dnf5`.
+pub fn is_five(host: &dyn Look) -> Result<bool> {
+    let program = host.link(Path::new("/usr/bin/dnf"))?;
+    Ok(program.is_some_and(|path| path.file_name().is_some_and(|name| name == "dnf5")))
+}
 
 /// Lines of name, version and release; what rpm says of packages that are not installed is no such line.
 pub fn parse_rpm(text: &str) -> Vec<(String, String)> {

@@ -5,7 +5,9 @@ use crate::resources::packages::{Manager, Package, Packages, Refresh, Versions};
 use crate::resources::repository::Source;
 use crate::resources::trace::Trace;
 use crate::resources::want;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub const TITLE: &str = "the engine";
 
 /// What the transaction is asked for.
 pub struct Asked {
@@ -13,6 +15,8 @@ pub struct Asked {
     pub packages: BTreeMap<String, Versions>,
     /// Removed, not purged: their configuration stays for when they come back.
     pub conflicts: Vec<String>,
+    /// Held by an earlier run: it may move.
+    pub let_go: BTreeSet<String>,
     pub traces: Vec<Trace>,
 }
 
@@ -31,11 +35,12 @@ pub fn step(asked: Asked) -> Step {
         source: Some(asked.source),
         refresh: Refresh::Ours,
         in_the_way: in_the_way.into_iter().collect(),
+        let_go: asked.let_go,
     };
     Step {
         traces: asked.traces,
         // On deb the package starts the daemon: if it refuses its configuration, that is what to take back.
         blames: Some(daemon_json::TITLE),
-        ..Step::new("the engine", vec![want(packages, state)])
+        ..Step::new(TITLE, vec![want(packages, state)])
     }
 }

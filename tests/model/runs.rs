@@ -59,6 +59,7 @@ impl<'a> Runs<'a> {
         let mut settings =
             Settings::merge(self.flags.clone(), self.config.clone(), profile, &library).unwrap();
         settings.look_around(&facts, self.host).unwrap();
+        settings.hold.ours = receipt::held(&self.receipts());
         profile::steps(&settings, &facts, None, upgrade).unwrap()
     }
 

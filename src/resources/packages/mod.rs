@@ -32,6 +32,9 @@ pub struct Packages {
     /// What may go where it cannot stay beside what comes.
     #[serde(skip)]
     pub in_the_way: BTreeSet<String>,
+    /// Held by an earlier run of ours: it may move all the same.
+    #[serde(skip)]
+    pub let_go: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +122,9 @@ impl Package {
     }
     fn is_installed(&self) -> bool {
         matches!(self, Package::Installed { .. })
+    }
+    fn is_held(&self) -> bool {
+        matches!(self, Package::Installed { hold: true, .. })
     }
     /// Absent and removed differ by configuration files only.
     fn is_gone(&self) -> bool {
@@ -273,6 +279,13 @@ impl Resource for Packages {
             }
         }
         let mut told = Vec::new();
+        for (name, at) in now.iter().filter(|(_, at)| at.is_held()) {
+            if to.get(name) == Some(at) {
+                continue;
+            }
+            told.push(format!("`{name}` stays: somebody holds it (apt-mark unhold {name})"));
+            to.insert(name.clone(), at.clone());
+        }
         self.to_versions_at_hand(&now, &mut to, host, &mut told)?;
         self.keep_what_others_need(&now, &mut to, host, &mut told)?;
         Ok(if to != now {

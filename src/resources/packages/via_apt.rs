@@ -58,7 +58,9 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
         };
         (name.clone(), after)
     });
-    Ok((resource.clone(), after.collect()))
+    let after: Set = after.collect();
+    resource.nobody_else_holds(&before, &after)?;
+    Ok((resource, after))
 }
 
 pub fn fetch(packages: &Packages, now: &Set, state: &Set, host: &dyn Touch) -> Result<()> {
@@ -68,7 +70,7 @@ pub fn fetch(packages: &Packages, now: &Set, state: &Set, host: &dyn Touch) -> R
     }
     make_archives(host)?;
     let state = packages.state(packages.refresh == Refresh::All, host)?;
-    let command = apt::download(&actions).on(Private::Apt(state));
+    let command = apt::download(&actions, packages.held_by_us(now)).on(Private::Apt(state));
     let fetched = retrying(host, "fetch the packages", || host.run(&command));
     if fetched.as_ref().is_err_and(|error| error.exit == Exit::Refused) {
         host.remove_all(Path::new(apt::ARCHIVES))?;
@@ -83,7 +85,7 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
         if packages.source.is_some() || packages.refresh == Refresh::All {
             packages.refresh(host)?;
         }
-        packages.transact(&actions, host)?;
+        packages.transact(&actions, packages.held_by_us(&now), host)?;
     }
     packages.mark(state, host, |names, auto| {
         host.run(&apt::mark(names, auto))?.or_failed(|| "cannot mark the packages as they were".into())
@@ -170,9 +172,29 @@ impl Packages {
         repository::accept(host, source)
     }
 
-    fn transact(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
+    /// apt moves held packages for nobody else, whatever is asked for.
+    fn held_by_us(&self, now: &Set) -> bool {
+        now.iter().any(|(name, package)| package.is_held() && self.let_go.contains(name))
+    }
+
+    /// # Errors
+    /// Somebody else holds what would move: refused, with the names.
+    fn nobody_else_holds(&self, before: &Set, after: &Set) -> Result<()> {
+        let theirs = |(name, package): &(&String, &Package)| {
+            package.is_held() && !self.let_go.contains(*name) && after.get(*name) != Some(*package)
+        };
+        let held: Vec<&str> = before.iter().filter(theirs).map(|(name, _)| name.as_str()).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused("cannot move packages that somebody else holds")
+            .because(held.join(", "))
+            .hint(format!("if they may move: apt-mark unhold {}", held.join(" "))))
+    }
+
+    fn transact(&self, actions: &BTreeMap<String, Action>, held: bool, host: &dyn Touch) -> Result<()> {
         make_archives(host)?;
-        let done = self.in_order(actions, host);
+        let done = self.in_order(actions, held, host);
         // What was fetched stays while the transaction is not through: the next run need not fetch it again.
         if done.is_ok() {
             host.remove_all(Path::new(apt::ARCHIVES))?;
@@ -182,21 +204,21 @@ impl Packages {
 
     /// One transaction; but what is purged goes before an old engine comes back, for both have units of the same names,
     /// and a purge takes their links with it (deb-systemd-helper). Everything is fetched before anything goes.
-    fn in_order(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
+    fn in_order(&self, actions: &BTreeMap<String, Action>, held: bool, host: &dyn Touch) -> Result<()> {
         let run = |command: Command| retrying(host, "install the packages", || host.run(&command));
         let (purged, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             actions.clone().into_iter().partition(|(_, action)| *action == Action::Purge);
         if purged.is_empty() {
-            return run(apt::transaction(actions));
+            return run(apt::transaction(actions, held));
         }
         if !rest.is_empty() {
-            run(apt::download(actions))?;
+            run(apt::download(actions, held))?;
         }
         let leaving: Vec<String> = purged.keys().cloned().collect();
         conffiles::lay_aside(&leaving, host)?;
-        run(apt::transaction(&purged))?;
+        run(apt::transaction(&purged, held))?;
         conffiles::put_back(host)?;
-        if rest.is_empty() { Ok(()) } else { run(apt::transaction(&rest)) }
+        if rest.is_empty() { Ok(()) } else { run(apt::transaction(&rest, held)) }
     }
 }
 
@@ -210,7 +232,10 @@ pub fn at_hand(names: &[String], host: &dyn Look) -> Result<BTreeMap<String, Vec
 
 /// What apt would remove.
 pub fn removes(actions: &BTreeMap<String, Action>, host: &dyn Look) -> Result<BTreeSet<String>> {
-    let answer = host.query(&Question::Apt(apt::question("apt-get", apt::simulate(actions))))?;
+    // What somebody holds would go too, were it not held: so it needs what goes.
+    let mut arguments = apt::simulate(actions);
+    arguments.insert(1, "--ignore-hold".to_owned());
+    let answer = host.query(&Question::Apt(apt::question("apt-get", arguments)))?;
     if !answer.ok() {
         return Err(unresolved(&answer));
     }

@@ -6,9 +6,10 @@ use crate::event::Event;
 use crate::host::{Command, DnfState, Look, Output, Owner, Private, Question, Touch};
 use crate::resources::Resource;
 use crate::resources::apt::ARCHIVES;
-use crate::resources::dnf::{self, Trouble};
+use crate::resources::dnf::{self, Trouble, is_five};
 use crate::resources::repository::dnf as repository;
 use crate::resources::rpm_key;
+use crate::resources::version_lock::{List, Lock};
 use crate::trust;
 use crate::version;
 use std::cmp::Ordering;
@@ -73,6 +74,7 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
     if actions.is_empty() {
         return Ok((packages.clone(), now.clone()));
     }
+    packages.nobody_else_locks(&actions, host)?;
     let simulated = packages.simulated(&specs(&actions), host)?;
     let names = want.keys().chain(simulated.installs.keys()).chain(&simulated.removes).cloned().collect();
     let resource = Packages { names, ..packages.clone() };
@@ -152,12 +154,6 @@ fn tidy(host: &dyn Touch) -> Result<()> {
     }
 }
 
-/// On Fedora `dnf` is a link to `dnf5`.
-fn is_five(host: &dyn Look) -> Result<bool> {
-    let program = host.link(Path::new("/usr/bin/dnf"))?;
-    Ok(program.is_some_and(|path| path.file_name().is_some_and(|name| name == "dnf5")))
-}
-
 /// The versions of these names in the repositories that the host has.
 pub fn at_hand(names: &[String], host: &dyn Look) -> Result<BTreeMap<String, Vec<String>>> {
     let question = dnf::question(dnf::available(None, names), DnfState::default());
@@ -202,8 +198,43 @@ impl Packages {
     /// The host's repositories as the plan will leave them.
     fn private(&self, host: &dyn Look) -> Result<DnfState> {
         let Some(source) = self.dnf_source() else { return Ok(DnfState::default()) };
-        let changed = repository::changed_files(host, source)?;
+        let mut changed = repository::changed_files(host, source)?;
+        changed.extend(self.without_our_locks(host)?);
         Ok(DnfState { changed, needed: Some(repository::id(host, source)?), cache: None })
+    }
+
+    /// dnf's list without the locks of ours: what they hold may move all the same.
+    fn without_our_locks(&self, host: &dyn Look) -> Result<Option<(PathBuf, Option<Vec<u8>>)>> {
+        let Some(mut list) = List::of(host)?.filter(|_| !self.let_go.is_empty()) else { return Ok(None) };
+        let locks = list.locks()?;
+        for lock in locks.iter().filter(|lock| self.let_go.contains(&lock.name)) {
+            list.remove(&lock.name, &lock.version);
+        }
+        Ok(Some((list.path, Some(list.text.into_bytes()))))
+    }
+
+    /// # Errors
+    /// Somebody else locks what would come at another version: refused, with the names.
+    fn nobody_else_locks(&self, actions: &BTreeMap<String, Action>, host: &dyn Look) -> Result<()> {
+        let Some(list) = List::of(host)? else { return Ok(()) };
+        let locks = list.locks()?;
+        let in_the_way = |lock: &&Lock| {
+            let comes = match actions.get(&lock.name) {
+                Some(Action::Install { version: Some(version) }) => Some(version),
+                _ => None,
+            };
+            comes.is_some_and(|version| *version != lock.version) && !self.let_go.contains(&lock.name)
+        };
+        let theirs: Vec<&Lock> = locks.iter().filter(in_the_way).collect();
+        if theirs.is_empty() {
+            return Ok(());
+        }
+        let held: Vec<String> =
+            theirs.iter().map(|lock| format!("{} is locked at {}", lock.name, lock.version)).collect();
+        let names: Vec<&str> = theirs.iter().map(|lock| lock.name.as_str()).collect();
+        Err(Error::refused("cannot move packages that somebody else holds")
+            .because(held.join(", "))
+            .hint(format!("if they may move: dnf versionlock delete {}", names.join(" "))))
     }
 
     /// What our source has of these names.

@@ -10,6 +10,7 @@ mod common;
 mod daemon_json;
 mod derivatives;
 mod dnf;
+mod holds;
 mod interruption;
 mod json_stream;
 mod main_job;
@@ -34,6 +35,7 @@ pub const ALL: &[&[Scenario]] = &[
     trust::ALL,
     waiting::ALL,
     interruption::ALL,
+    holds::ALL,
     refusals::ALL,
     json_stream::ALL,
     sites::ALL,
