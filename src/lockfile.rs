@@ -4,7 +4,7 @@ use crate::error::{Error, OrFail, Result};
 use crate::facts::Facts;
 use crate::host::fetch::mask;
 use crate::host::{Look, Question};
-use crate::resources::packages::{Manager, Package, Packages, Refresh};
+use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh};
 use crate::resources::repository::{Source, apt as apt_source};
 use crate::resources::{Resource, apt};
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,7 @@ impl Lock {
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
             let_go: BTreeSet::new(),
+            needs: Needs::default(),
         };
         let mut package = Vec::new();
         for (name, state) in packages.get(host)? {

@@ -3,7 +3,7 @@
 use crate::clock::now_us;
 use crate::error::{Error, Result};
 use crate::event::{Event, Line};
-use crate::host::{Look, Output, Question, Stat, Touch};
+use crate::host::{Look, Output, Question, Room, Stat, Touch};
 use crate::receipt::{Entry, Past, Receipt};
 use crate::resources::conffiles;
 use crate::resources::consequence::Consequence;
@@ -66,6 +66,9 @@ impl Look for Without<'_> {
         let mut names = self.host.list(path)?;
         names.retain(|name| !self.gone.contains(&path.join(name)));
         Ok(names)
+    }
+    fn room(&self, path: &Path) -> Result<Option<Room>> {
+        self.host.room(path)
     }
     fn query(&self, question: &Question) -> Result<Output> {
         let answer = self.host.query(question)?;

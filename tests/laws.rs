@@ -14,7 +14,7 @@ use rprov::resources::hold::{Held, Hold};
 use rprov::resources::image::{Image, Loaded};
 use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
-use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
+use rprov::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
 use rprov::resources::repository::{Files, Repository, Source, apt, dnf};
 use rprov::resources::rpm_key::RpmKey;
 use rprov::resources::trace::{Seen, Trace};
@@ -325,6 +325,7 @@ fn the_laws_hold_for_packages_of_dnf() {
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
             let_go: BTreeSet::new(),
+            needs: Needs::default(),
         };
         laws_hold(case, &host, resource, state);
     }
@@ -403,6 +404,7 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
         let_go: BTreeSet::new(),
+        needs: Needs::default(),
     };
     (resource, state)
 }

@@ -4,6 +4,7 @@
 pub mod fake;
 pub mod fetch;
 pub mod local;
+mod plain;
 mod private;
 mod trusted;
 
@@ -54,6 +55,19 @@ pub enum Kind {
     Directory,
     Link,
     Other,
+}
+
+/// The file system that a path lies on: how much room it has for who is not root, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub bytes: u64,
+    pub bytes_free: u64,
+    /// 0 where the file system counts none.
+    pub inodes: u64,
+    pub inodes_free: u64,
+    /// The magic number of statfs(2).
+    pub magic: u64,
+    pub read_only: bool,
 }
 
 /// What a finished command left.
@@ -186,6 +200,8 @@ pub trait Look {
     fn link(&self, path: &Path) -> Result<Option<PathBuf>>;
     /// The names in a directory, sorted; an absent directory has none.
     fn list(&self, path: &Path) -> Result<Vec<String>>;
+    /// The file system that a path lies on; absent is `None`.
+    fn room(&self, path: &Path) -> Result<Option<Room>>;
     /// Asks one of the host's own programs.
     fn query(&self, question: &Question) -> Result<Output>;
     /// Fetches a URL, with retries, at most `limit` bytes. The same URL is fetched once a run.

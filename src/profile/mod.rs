@@ -7,6 +7,7 @@ mod form;
 mod library;
 mod mirrors;
 mod order;
+pub mod preconditions;
 mod refusal;
 mod settings;
 mod site;

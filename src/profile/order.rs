@@ -51,7 +51,7 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
             traces: traces(settings),
         }),
         members::step(&settings.users, &profile.group),
-        units::step(&profile.units.start, starts_nothing),
+        units::step(&profile.units.start, starts_nothing || settings.site.starts_forbidden),
     ];
     let held = held(settings, facts);
     if !held.is_empty() {

@@ -1,7 +1,7 @@
 //! The engine's packages in, the engines in conflict out, in one transaction.
 
 use super::{Step, daemon_json};
-use crate::resources::packages::{Manager, Package, Packages, Refresh, Versions};
+use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
 use crate::resources::repository::Source;
 use crate::resources::trace::Trace;
 use crate::resources::want;
@@ -36,6 +36,7 @@ pub fn step(asked: Asked) -> Step {
         refresh: Refresh::Ours,
         in_the_way: in_the_way.into_iter().collect(),
         let_go: asked.let_go,
+        needs: Needs::default(),
     };
     Step {
         traces: asked.traces,

@@ -1,6 +1,7 @@
 //! How a key becomes trusted: its whole fingerprint is pinned, and what it signed is read and nothing else.
 
 pub mod apt;
+pub mod client_certificate;
 pub mod rpm;
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,16 @@ pub struct Packages {
     /// Held by an earlier run of ours: it may move all the same.
     #[serde(skip)]
     pub let_go: BTreeSet<String>,
+    /// The room that the transaction takes, as far as the indexes tell.
+    #[serde(skip)]
+    pub needs: Needs,
+}
+
+/// Bytes that a transaction takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub download: u64,
+    pub installed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

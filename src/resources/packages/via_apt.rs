@@ -1,6 +1,6 @@
 //! Packages by apt: what dpkg shows, what apt would do, and one transaction that does it.
 
-use super::{Action, Candidate, Package, Packages, Refresh, Set, Source};
+use super::{Action, Candidate, Needs, Package, Packages, Refresh, Set, Source};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
 use crate::host::{AptState, Command, Look, Output, Owner, Private, Question, Touch};
@@ -42,7 +42,8 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
     }
     let (simulated, refresh) = packages.simulate(&actions, host)?;
     let names = want.keys().chain(simulated.installs.keys()).chain(&simulated.removes).cloned().collect();
-    let resource = Packages { names, refresh, ..packages.clone() };
+    let needs = packages.needs(&simulated, host)?;
+    let resource = Packages { names, refresh, needs, ..packages.clone() };
     let before = resource.get(host)?;
     let after = before.iter().map(|(name, before)| {
         let completed = simulated.configures.get(name).filter(|_| want.contains_key(name));
@@ -111,6 +112,17 @@ impl Packages {
             Some(Source::Apt(source)) => Some(source),
             _ => None,
         }
+    }
+
+    /// Of what our source has: it is by far the most.
+    fn needs(&self, simulated: &apt::Simulated, host: &dyn Look) -> Result<Needs> {
+        let records = self.index(host)?.map(|index| index.records).unwrap_or_default();
+        let comes = |record: &&Record| simulated.installs.get(&record.name) == Some(&record.version);
+        let sum = |needs: Needs, record: &Record| Needs {
+            download: needs.download + record.size,
+            installed: needs.installed + record.installed,
+        };
+        Ok(records.iter().filter(comes).fold(Needs::default(), sum))
     }
 
     fn candidates(&self, host: &dyn Look) -> Result<Vec<Candidate>> {

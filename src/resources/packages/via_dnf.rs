@@ -3,14 +3,14 @@
 use super::{Action, Candidate, Package, Packages, Set, Source};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
-use crate::host::{Command, DnfState, Look, Output, Owner, Private, Question, Touch};
+use crate::host::{Command, DNF_REPOSITORIES, DnfState, Look, Output, Owner, Private, Question, Touch};
 use crate::resources::Resource;
 use crate::resources::apt::ARCHIVES;
 use crate::resources::dnf::{self, Trouble, is_five};
 use crate::resources::repository::dnf as repository;
 use crate::resources::rpm_key;
 use crate::resources::version_lock::{List, Lock};
-use crate::trust;
+use crate::trust::{self, client_certificate};
 use crate::version;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,7 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
     packages.nobody_else_locks(&actions, host)?;
     let simulated = packages.simulated(&specs(&actions), host)?;
     let names = want.keys().chain(simulated.installs.keys()).chain(&simulated.removes).cloned().collect();
-    let resource = Packages { names, ..packages.clone() };
+    let resource = Packages { names, needs: simulated.needs, ..packages.clone() };
     let before = resource.get(host)?;
     let after = before.iter().map(|(name, before)| {
         // A dnf that an earlier run left at work may have brought it between our question and dnf's answer.
@@ -381,7 +381,7 @@ fn unresolved(answer: &Output, host: &dyn Look) -> Error {
     match dnf::trouble(&text) {
         Trouble::Unreadable { repositories } => Error::try_again("cannot read the repositories of this host")
             .because(format!("dnf could not read {}", repositories.join(", ")))
-            .because(why_unreadable(&text))
+            .because(why_unreadable(&text, &repositories, host))
             .tail(&errors_of(&text))
             .hint("dnf makecache  shows whether they can be read now"),
         Trouble::Missing { what } if unread.is_empty() => Error::refused("cannot resolve the packages")
@@ -391,6 +391,7 @@ fn unresolved(answer: &Output, host: &dyn Look) -> Error {
         Trouble::Missing { what } => Error::try_again("cannot resolve the packages")
             .because(format!("none of the repositories that could be read has `{what}`"))
             .because(format!("dnf could not read {}", unread.join(", ")))
+            .because(why_unreadable(&text, &unread, host))
             .tail(&errors_of(&text))
             .hint("dnf makecache  shows whether they can be read now"),
         _ => Error::failed("cannot resolve the packages").tail(&errors_of(&text)).hint("dnf check"),
@@ -413,15 +414,45 @@ fn where_to_find(what: &str, host: &dyn Look) -> String {
 const SUBSCRIPTION_MANAGER: &str = "/usr/sbin/subscription-manager";
 
 /// What stands behind it on the hosts of a cloud, where a certificate of the image opens the repositories.
-fn why_unreadable(text: &str) -> &'static str {
+fn why_unreadable(text: &str, unread: &[String], host: &dyn Look) -> String {
+    if let Some(expired) = expired_certificate(unread, host).ok().flatten() {
+        return expired;
+    }
     let certificate =
         ["certificate has expired", "certificate expired", "Status code: 403", "SSL peer rejected"];
-    match certificate.iter().any(|words| text.contains(words)) {
+    let why = match certificate.iter().any(|words| text.contains(words)) {
         true => {
             "the certificate of this machine for them may have expired: its owner is the RHUI client package"
         }
         false => "the network is away, or they are",
+    };
+    why.to_owned()
+}
+
+/// The first of these repositories whose certificate for this machine is past its end, with who renews it.
+fn expired_certificate(unread: &[String], host: &dyn Look) -> Result<Option<String>> {
+    let directory = Path::new(DNF_REPOSITORIES);
+    for name in host.list(directory)?.into_iter().filter(|name| name.ends_with(".repo")) {
+        let file = directory.join(name);
+        let text = host.read_text(&file)?.unwrap_or_default();
+        let of_them =
+            repository::parse(&file, &text).into_iter().filter(|section| unread.contains(&section.id));
+        for section in of_them {
+            for path in section.values.get("sslclientcert").into_iter().flatten() {
+                let end = host.read_text(Path::new(path))?.as_deref().and_then(client_certificate::not_after);
+                if let Some(end) = end.filter(|end| *end < host.now()) {
+                    let day = jiff::Timestamp::from_second(end).map(|end| end.strftime("%F").to_string());
+                    return Ok(Some(format!(
+                        "the certificate of this machine for `{}`, {path}, has expired on {}: `rpm -qf {path}` names the \
+                         package that renews it",
+                        section.id,
+                        day.unwrap_or_default()
+                    )));
+                }
+            }
+        }
     }
+    Ok(None)
 }
 
 /// How often a fetch that came damaged is tried.

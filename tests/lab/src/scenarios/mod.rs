@@ -14,6 +14,7 @@ mod holds;
 mod interruption;
 mod json_stream;
 mod main_job;
+mod preconditions;
 mod product;
 mod refusals;
 mod site_daemon;
@@ -36,6 +37,7 @@ pub const ALL: &[&[Scenario]] = &[
     waiting::ALL,
     interruption::ALL,
     holds::ALL,
+    preconditions::ALL,
     refusals::ALL,
     json_stream::ALL,
     sites::ALL,
