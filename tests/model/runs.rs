@@ -72,6 +72,11 @@ impl<'a> Runs<'a> {
         self.make(&self.steps(false))
     }
 
+    /// The same, with steps behind the others.
+    pub fn install_and(&self, more: Vec<Step>) -> Result<()> {
+        self.make(&[self.steps(false), more].concat())
+    }
+
     /// As `rprov install --upgrade` does it.
     pub fn upgrade(&self) -> Result<()> {
         self.make(&self.steps(true))
