@@ -13,7 +13,7 @@ use crate::host::local::LocalHost;
 use crate::host::{Look, Question};
 use crate::lockfile::Lock;
 use crate::plan::{self, Plan};
-use crate::profile::{self, Config, Flags, Gpu, Library, Settings, preconditions};
+use crate::profile::{self, Config, Engine, Flags, Gpu, Library, Settings, preconditions};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,7 @@ fn prepare(
         mirror: wanted.mirror.clone(),
         registry_image: wanted.registry_image.as_deref().map(from_here).transpose()?,
         hold: wanted.hold,
+        engine: wanted.engine,
     };
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
     users_exist(&settings.users, host)?;
@@ -115,9 +116,12 @@ fn from_here(path: &Path) -> Result<PathBuf> {
 pub fn settle(flags: Flags, named: &Configuration, host: &LocalHost) -> Result<(Facts, Settings)> {
     let facts = facts::gather(host)?;
     let library = Library::load(host)?;
-    let profile = profile::choose(&facts, &library)?;
     let environment = std::env::var_os("RPROV_CONFIG");
     let config = Config::load(host, named.config.as_deref(), environment.as_deref().map(Path::new))?;
+    let profile = match flags.engine.or(config.engine).unwrap_or_default() {
+        Engine::Docker => profile::choose(&facts, &library)?,
+        Engine::Distribution => profile::choose_own_engine(&facts, &library)?,
+    };
     Ok((facts, Settings::merge(flags, config, profile, &library)?))
 }
 

@@ -19,6 +19,8 @@ pub struct Derivative {
     pub base: Option<String>,
     /// Why none of these is for it, and what to do instead.
     pub refused: Option<Refusal>,
+    /// The engine that it has itself, where upstream builds none for it.
+    pub engine: Option<OwnEngine>,
     /// Its releases by the profiles that they get.
     #[serde(default)]
     pub on: BTreeMap<String, Release>,
@@ -30,6 +32,17 @@ pub struct Derivative {
 pub struct Refusal {
     pub reason: String,
     pub hint: String,
+}
+
+/// The distribution's own engine, and what else it is set up like.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnEngine {
+    /// The profile whose group, units and defaults serve here too.
+    pub like: String,
+    pub packages: Vec<String>,
+    #[serde(deserialize_with = "date")]
+    pub end_of_life: Date,
 }
 
 /// A derivative's release.
@@ -66,6 +79,17 @@ pub fn adapted(base: &Profile, host: &Distribution, known: Option<&Derivative>) 
         None => format!("{}, which is not known by name but based on {}", host.name, base.title),
     };
     profile.end_of_life = release.and_then(|release| release.end_of_life).unwrap_or(base.end_of_life);
+    profile
+}
+
+/// A profile for the engine that the distribution has itself.
+pub fn with_own_engine(base: &Profile, host: &Distribution, own: Option<&OwnEngine>) -> Profile {
+    let mut profile = base.clone();
+    profile.title = format!("{}, with its own engine", host.name);
+    if let Some(own) = own {
+        profile.packages.distribution.clone_from(&own.packages);
+        profile.end_of_life = own.end_of_life;
+    }
     profile
 }
 

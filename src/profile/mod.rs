@@ -12,13 +12,13 @@ mod refusal;
 mod settings;
 mod site;
 
-pub use config::{Config, DEFAULT as CONFIG, Gpu, Key, Registry, Source, SourceName, wait};
+pub use config::{Config, DEFAULT as CONFIG, Engine, Gpu, Key, Registry, Source, SourceName, wait};
 pub use derivative::{Derivative, Release};
 pub use form::{
     Apt, BaseKey, Condition, Conflicts, Dnf, Fingerprint, Json, KeyPin, Matches, Packages, Profile,
     Repository, Traces, Units,
 };
-pub use library::{Library, Listed, Origin, SITE, choose};
+pub use library::{Library, Listed, Origin, SITE, choose, choose_own_engine};
 pub use mirrors::mirrors;
 pub use order::{source, steps};
 pub use settings::{Daemon, Flags, PackageSource, Reader, Settings, Trust};

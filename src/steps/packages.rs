@@ -11,7 +11,9 @@ pub const TITLE: &str = "the engine";
 
 /// What the transaction is asked for.
 pub struct Asked {
-    pub source: Source,
+    pub manager: Manager,
+    /// None where all of it is the distribution's own.
+    pub source: Option<Source>,
     pub packages: BTreeMap<String, Versions>,
     /// Removed, not purged: their configuration stays for when they come back.
     pub conflicts: Vec<String>,
@@ -23,16 +25,17 @@ pub struct Asked {
 pub fn step(asked: Asked) -> Step {
     let wanted = asked.packages.into_iter().map(|(name, versions)| (name, Package::Wanted(versions)));
     // dnf is told what may go, and keeps what can stay beside the engine; apt what goes.
-    let (manager, gone, in_the_way) = match &asked.source {
-        Source::Apt(_) => (Manager::Apt, asked.conflicts, Vec::new()),
-        Source::Dnf(_) => (Manager::Dnf, Vec::new(), asked.conflicts),
+    let manager = asked.manager;
+    let (gone, in_the_way) = match manager {
+        Manager::Apt => (asked.conflicts, Vec::new()),
+        Manager::Dnf => (Vec::new(), asked.conflicts),
     };
     let gone = gone.into_iter().map(|name| (name, Package::Removed));
     let state: BTreeMap<String, Package> = gone.chain(wanted).collect();
     let packages = Packages {
         manager,
         names: state.keys().cloned().collect(),
-        source: Some(asked.source),
+        source: asked.source,
         refresh: Refresh::Ours,
         in_the_way: in_the_way.into_iter().collect(),
         let_go: asked.let_go,

@@ -14,6 +14,7 @@ mod holds;
 mod interruption;
 mod json_stream;
 mod main_job;
+mod own_engine;
 mod preconditions;
 mod product;
 mod refusals;
@@ -37,6 +38,7 @@ pub const ALL: &[&[Scenario]] = &[
     waiting::ALL,
     interruption::ALL,
     holds::ALL,
+    own_engine::ALL,
     preconditions::ALL,
     refusals::ALL,
     json_stream::ALL,
