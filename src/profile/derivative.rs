@@ -96,18 +96,9 @@ pub fn with_own_engine(base: &Profile, host: &Distribution, own: Option<&OwnEngi
 #[cfg(test)]
 mod tests {
     use crate::error::Exit;
-    use crate::facts::{Facts, gather};
-    use crate::host::Question;
     use crate::host::fake::FakeHost;
+    use crate::profile::facts_of as facts;
     use crate::profile::{Library, Repository, SITE, choose};
-
-    fn facts(os_release: &str, architecture: &str) -> Facts {
-        let host = FakeHost::new()
-            .file("/etc/os-release", os_release)
-            .file("/usr/bin/dpkg", "")
-            .answer(Question::DpkgArchitecture, architecture);
-        gather(&host).expect("gathers")
-    }
 
     /// As they write it themselves, the lines that count.
     const MINT_22_1: &str = "NAME=\"Linux Mint\"\nVERSION=\"22.1 (Xia)\"\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n\

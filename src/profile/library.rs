@@ -323,21 +323,11 @@ pub fn choose_own_engine(facts: &Facts, library: &Library) -> Result<Profile> {
 mod tests {
     use super::*;
     use crate::error::Exit;
-    use crate::facts::gather;
-    use crate::host::Question;
     use crate::host::fake::FakeHost;
     use crate::profile::Repository;
+    use crate::profile::facts_of as facts;
     use sequoia_openpgp::Cert;
     use sequoia_openpgp::parse::Parse;
-
-    /// The facts of a host with this os-release.
-    fn facts(os_release: &str, architecture: &str) -> Facts {
-        let host = FakeHost::new()
-            .file("/etc/os-release", os_release)
-            .file("/usr/bin/dpkg", "")
-            .answer(Question::DpkgArchitecture, architecture);
-        gather(&host).expect("gathers")
-    }
 
     fn host_with(name: &str, text: &str) -> FakeHost {
         FakeHost::new().file(format!("{SITE}/{name}"), text)

@@ -23,3 +23,13 @@ pub use mirrors::mirrors;
 pub use order::{source, steps};
 pub use settings::{Daemon, Flags, PackageSource, Reader, Settings, Trust};
 pub use site::Site;
+
+/// The facts of a host with apt that says this of itself, for the tests of this room.
+#[cfg(test)]
+fn facts_of(os_release: &str, architecture: &str) -> crate::facts::Facts {
+    let host = crate::host::fake::FakeHost::new()
+        .file("/etc/os-release", os_release)
+        .file("/usr/bin/dpkg", "")
+        .answer(crate::host::Question::DpkgArchitecture, architecture);
+    crate::facts::gather(&host).expect("gathers")
+}
