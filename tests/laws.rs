@@ -679,6 +679,29 @@ fn a_version_that_the_archive_has_no_more_comes_back_as_the_nearest_and_it_is_sa
     assert!(!host.state().packages.contains_key("docker-ce"));
 }
 
+/// Of `^` dpkg and rpm think differently.
+#[test]
+fn which_version_is_newer_is_told_by_the_hosts_own_package_manager() {
+    let host = Model::fresh("rhel-9");
+    let names: BTreeSet<String> = ["ca-certificates".to_owned()].into();
+    let packages = Packages {
+        manager: Manager::Dnf,
+        names,
+        source: None,
+        refresh: Refresh::Ours,
+        in_the_way: BTreeSet::new(),
+        let_go: BTreeSet::new(),
+        needs: Needs::default(),
+    };
+    let drifts = |version: &str| {
+        let made = Package::Installed { version: version.into(), auto: false, hold: false };
+        packages.drifted(&[("ca-certificates".to_owned(), made)].into(), &host).unwrap().is_some()
+    };
+    // It has 2025.2.80-1.el9.
+    assert!(!drifts("2025.2^git1-1.el9"), "what is there is newer by rpm, and by dpkg it were not");
+    assert!(drifts("2025.2.80^git1-1.el9"), "what is there is older");
+}
+
 #[test]
 fn a_newer_version_by_the_hosts_own_tool_is_still_ours_to_take_back() {
     let host = Model::fresh(NOBLE);

@@ -7,6 +7,7 @@ mod way_back;
 
 pub use transaction::{Action, Candidate};
 
+use self::way_back::Goal;
 use super::repository::Source;
 use super::{Change, How, Resource, WayBack};
 use crate::error::Result;
@@ -212,17 +213,21 @@ impl Resource for Packages {
         }
     }
 
-    fn still_ours(now: &Set, after: &Set) -> bool {
-        after.iter().all(|(name, after)| {
+    /// A newer version, by the host's own tool, is still ours to uninstall.
+    fn drifted(&self, after: &Set, host: &dyn Look) -> Result<Option<Set>> {
+        let now = self.get(host)?;
+        let compare = self.manager.compare();
+        let ours = |(name, after): (&String, &Package)| {
             let now = now.get(name).unwrap_or(&Package::Absent);
             match (now, after) {
-                // A newer version, by the host's own tool, is still ours to uninstall.
                 (Package::Installed { version: now, .. }, Package::Installed { version: after, .. }) => {
-                    version::compare(now, after) != Ordering::Less
+                    compare(now, after) != Ordering::Less
                 }
                 (now, after) => now == after || (now.is_gone() && after.is_gone()),
             }
-        })
+        };
+        let drifted = !Self::meets(&now, after) && !after.iter().all(ours);
+        Ok(drifted.then_some(now))
     }
 
     fn describe(&self, before: &Set, after: &Set) -> Vec<Line> {
@@ -296,8 +301,10 @@ impl Resource for Packages {
             told.push(format!("`{name}` stays: somebody holds it (apt-mark unhold {name})"));
             to.insert(name.clone(), at.clone());
         }
-        self.to_versions_at_hand(&now, &mut to, host, &mut told)?;
-        self.keep_what_others_need(&now, &mut to, host, &mut told)?;
+        let mut goal = Goal { now: &now, to, told };
+        self.to_versions_at_hand(&mut goal, host)?;
+        self.keep_what_others_need(&mut goal, host)?;
+        let Goal { to, told, .. } = goal;
         Ok(if to != now {
             WayBack::Restore { now, to, told }
         } else if told.is_empty() {
