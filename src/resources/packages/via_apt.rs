@@ -227,7 +227,7 @@ impl Packages {
             run(apt::download(actions, held))?;
         }
         let leaving: Vec<String> = purged.keys().cloned().collect();
-        conffiles::lay_aside(&leaving, host)?;
+        conffiles::lay_aside(conffiles::DPKG, &leaving, host)?;
         run(apt::transaction(&purged, held))?;
         conffiles::put_back(host)?;
         if rest.is_empty() { Ok(()) } else { run(apt::transaction(&rest, held)) }

@@ -6,6 +6,7 @@ use crate::event::Event;
 use crate::host::{Command, DNF_REPOSITORIES, DnfState, Look, Output, Owner, Private, Question, Touch};
 use crate::resources::Resource;
 use crate::resources::apt::ARCHIVES;
+use crate::resources::conffiles;
 use crate::resources::dnf::{self, Trouble, is_five};
 use crate::resources::repository::dnf as repository;
 use crate::resources::rpm_key;
@@ -319,7 +320,9 @@ impl Packages {
         }
         // With a source it is the way there: what is in the way goes in the transaction itself.
         if !purged.is_empty() && (self.source.is_none() || specs.is_empty()) {
+            conffiles::lay_aside(conffiles::RPM, &purged, host)?;
             run(dnf::remove(&purged, five))?;
+            conffiles::put_back(host)?;
         }
         if !specs.is_empty() {
             let (files, without) = self.files(actions, state, host)?;

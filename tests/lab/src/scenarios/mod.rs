@@ -10,9 +10,11 @@ mod common;
 mod daemon_json;
 mod derivatives;
 mod dnf;
+mod dnf_more;
 mod holds;
 mod interruption;
 mod json_stream;
+mod locks;
 mod main_job;
 mod own_engine;
 mod preconditions;
@@ -31,6 +33,8 @@ pub const ALL: &[&[Scenario]] = &[
     main_job::ALL,
     derivatives::ALL,
     dnf::ALL,
+    dnf_more::ALL,
+    locks::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,
