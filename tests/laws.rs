@@ -326,6 +326,7 @@ fn the_laws_hold_for_packages_of_dnf() {
             in_the_way: BTreeSet::new(),
             let_go: BTreeSet::new(),
             needs: Needs::default(),
+            in_full: false,
         };
         laws_hold(case, &host, resource, state);
     }
@@ -405,6 +406,7 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
         in_the_way: BTreeSet::new(),
         let_go: BTreeSet::new(),
         needs: Needs::default(),
+        in_full: false,
     };
     (resource, state)
 }
@@ -692,6 +694,7 @@ fn which_version_is_newer_is_told_by_the_hosts_own_package_manager() {
         in_the_way: BTreeSet::new(),
         let_go: BTreeSet::new(),
         needs: Needs::default(),
+        in_full: false,
     };
     let drifts = |version: &str| {
         let made = Package::Installed { version: version.into(), auto: false, hold: false };

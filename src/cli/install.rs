@@ -75,10 +75,12 @@ fn prepare(
     wait: Option<Duration>,
     host: &LocalHost,
 ) -> Result<(Facts, Settings, Vec<Step>)> {
+    let lock = wanted.locked.as_deref().map(|path| Lock::read(path, host)).transpose()?;
+    let locked = lock.as_ref().map(Lock::channel);
     let flags = Flags {
         users: wanted.users.clone(),
         version: wanted.version.clone(),
-        channel: wanted.channel.map(|channel| channel.name().to_owned()),
+        channel: wanted.channel.map(|channel| channel.name()).or(locked).map(str::to_owned),
         gpu: None,
         with: wanted.with.clone(),
         wait,
@@ -88,6 +90,7 @@ fn prepare(
         engine: wanted.engine,
     };
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
+    lock.as_ref().map_or(Ok(()), |lock| lock.is_for(&facts))?;
     users_exist(&settings.users, host)?;
     no_gpu_yet(&settings)?;
     run.tell(&Event::Started {
@@ -102,7 +105,6 @@ fn prepare(
     tell_of_the_engines_proxy(run, &settings, &facts, host);
     // Who may not read the receipts plans as if nothing were held by us.
     settings.hold.ours = receipt::held(&receipt::all(Path::new("/")).unwrap_or_default());
-    let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))
 }

@@ -23,6 +23,7 @@ pub struct Asked {
 }
 
 pub fn step(asked: Asked) -> Step {
+    let in_full = asked.packages.values().any(|versions| versions.along);
     let wanted = asked.packages.into_iter().map(|(name, versions)| (name, Package::Wanted(versions)));
     // dnf is told what may go, and keeps what can stay beside the engine; apt what goes.
     let manager = asked.manager;
@@ -40,6 +41,7 @@ pub fn step(asked: Asked) -> Step {
         in_the_way: in_the_way.into_iter().collect(),
         let_go: asked.let_go,
         needs: Needs::default(),
+        in_full,
     };
     Step {
         traces: asked.traces,
