@@ -157,7 +157,11 @@ fn trust(lab: &Lab, identity: Identity) -> Result<()> {
         host.pin(*key)?;
         let before = host.tree()?;
         let said = host.run_within(LONG, INSTALL)?.code_is(4)?;
-        says(&said, &["error:", "cannot trust", "not signed by the pinned key", "hint:"])?;
+        let why = match key {
+            Key::Expired => "xpired",
+            _ => "not signed by the pinned key",
+        };
+        says(&said, &["error:", "cannot trust", why, "hint:"])?;
         alike(variant.name(), &before, &host.tree()?, LOGS)?;
     }
     // Without a configuration the shipped pin holds, and the lab's key is none of Docker's.

@@ -86,7 +86,8 @@ fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
     back(fresh, &host.state()?, &[QUIET, EXCEPTIONS, CACHES].concat())
 }
 
-const CACHES: &[(&str, &str)] = &[("/usr/lib/python3/*__pycache__*", "python's, of the gate")];
+const CACHES: &[(&str, &str)] =
+    &[("/usr/lib/python3/dist-packages/dnf-plugins/__pycache__*", "python's, of the gate")];
 
 fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
@@ -205,7 +206,7 @@ fn no(lab: &Lab, identity: Identity) -> Result<()> {
     let before = host.tree()?;
     let mut running = host.on_terminal("rprov install")?;
     running.wait_for("[y/N]", Duration::from_secs(90))?;
-    ensure!(running.said().contains("- podman-docker"), "it is not shown:\n{}", running.said());
+    ensure!(running.said().contains("podman-docker"), "it is not shown:\n{}", running.said());
     running.send(b"n\n")?;
     running.wait(LONG)?.ok()?;
     let lines = before.diff_with_times(&host.tree()?, QUIET);
