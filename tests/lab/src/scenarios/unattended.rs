@@ -43,18 +43,18 @@ const SERVER: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nWorkingDi
 /// Holds dpkg's lock for a while, as unattended-upgrades does on a first boot.
 const UPGRADES: &str = "[Unit]\nBefore=cloud-final.service\nConditionFirstBoot=no\n\n[Service]\n\
     ExecStart=/usr/bin/perl -e 'use Fcntl; open(my $f, \">>\", \"/var/lib/dpkg/lock-frontend\"); \
-    fcntl($f, F_SETLK, pack(\"s s l! l! i\", F_WRLCK, 0, 0, 0, 0)) or die; sleep 20'\n\n\
+    fcntl($f, F_SETLK, pack(\"s s l! l! i\", F_WRLCK, 0, 0, 0, 0)) or die; sleep 35'\n\n\
     [Install]\nWantedBy=multi-user.target\n";
+
+/// There is no SSH in a lab's host, and its network is there already.
+const CLOUD: &str = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nssh_genkeytypes: []\n";
 
 /// A host with cloud-init, and rprov where only the web has it.
 fn cloud_host(lab: &Lab, identity: Identity) -> Result<Host> {
     let host = host(lab, identity)?;
     host.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends cloud-init")?
         .ok()?;
-    host.write(
-        "/etc/cloud/cloud.cfg.d/99-lab.cfg",
-        "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n",
-    )?;
+    host.write("/etc/cloud/cloud.cfg.d/99-lab.cfg", CLOUD)?;
     host.write("/etc/systemd/system/lab-server.service", SERVER)?;
     host.write("/etc/systemd/system/lab-upgrades.service", UPGRADES)?;
     host.sh("mv /usr/local/bin/rprov /srv/rprov && mkdir /srv/lab && mv /etc/rprov/* /srv/lab && rmdir /etc/rprov \
@@ -141,6 +141,8 @@ fn wrong_key(lab: &Lab, identity: Identity) -> Result<()> {
 fn script(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     host.add_user("carol")?;
+    // dnf brings its own.
+    host.sh("command -v python3 || apt-get install -y -q --no-install-recommends python3")?.ok()?;
     host.sh("mv /usr/local/bin/rprov /srv/rprov && mv /etc/rprov /srv/lab && sed -i s,/etc/rprov,/srv/lab, /srv/lab/config.toml")?
         .ok()?;
     host.write("/etc/systemd/system/lab-server.service", SERVER)?;
