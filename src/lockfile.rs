@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::host::fetch::mask;
 use crate::host::{AptState, Look};
 use crate::resources::Resource;
-use crate::resources::packages::{Manager, Package, Packages, Refresh, digests};
+use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, digests};
 use crate::resources::repository::{Source, apt as apt_source};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -72,6 +72,8 @@ impl Lock {
             source: None,
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
+            let_go: BTreeSet::new(),
+            needs: Needs::default(),
             in_full: true,
         };
         let mut package = Vec::new();

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, OrFail, Result};
 use crate::host::Touch;
-use crate::resources::AnyChange;
 use crate::resources::consequence::Consequence;
+use crate::resources::{AnyChange, hold};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -254,7 +255,18 @@ pub fn joined(receipts: &[Past]) -> Vec<(String, AnyChange)> {
             None => joined.push((step, change)),
         }
     }
+    // Whatever was held first is let go before it moves back.
+    joined.sort_by_key(|(_, change)| matches!(change, AnyChange::Hold(_)));
     joined
+}
+
+/// The packages that these receipts hold.
+pub fn held(receipts: &[Past]) -> BTreeSet<String> {
+    let made = |change: AnyChange| match change {
+        AnyChange::Hold(change) => hold::made(&change).cloned().collect(),
+        _ => BTreeSet::new(),
+    };
+    joined(receipts).into_iter().flat_map(|(_, change)| made(change)).collect()
 }
 
 /// Removes what runs that were killed left beside the files that they were writing.

@@ -13,7 +13,7 @@ use crate::host::local::LocalHost;
 use crate::host::{Look, Question};
 use crate::lockfile::Lock;
 use crate::plan::{self, Plan};
-use crate::profile::{self, Config, Flags, Gpu, Library, Settings};
+use crate::profile::{self, Config, Engine, Flags, Gpu, Library, Settings, preconditions};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,14 @@ use std::time::Duration;
 
 pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
     let host = run.host(None);
-    let (facts, _, steps) = prepare(run, wanted, None, &host)?;
+    let (facts, settings, steps) = prepare(run, wanted, None, &host)?;
     let plan = plan::plan(&steps, &host)?;
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
-    if let Err(refused) = no_downgrade(&plan, wanted) {
-        run.tell(&Event::Note { text: format!("install would not do this: {}", refused.what()) });
+    let stands = look_first(run, &plan, &settings, &facts, &host).and_then(|()| no_downgrade(&plan, wanted));
+    if let Err(refused) = stands {
+        let reasons = refused.reasons().iter().map(|reason| format!(": {reason}")).collect::<String>();
+        run.tell(&Event::Note { text: format!("install would not do this: {}{reasons}", refused.what()) });
     }
     Ok(if exit_code && !plan.is_empty() { Exit::Difference } else { Exit::Done })
 }
@@ -49,6 +51,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
     offer_the_user(run, &settings);
+    look_first(run, &plan, &settings, &facts, &host)?;
     no_downgrade(&plan, wanted)?;
     if !run.may("Make these changes?", changing, &host)? {
         return Ok(Exit::Done);
@@ -83,6 +86,8 @@ fn prepare(
         wait,
         mirror: wanted.mirror.clone(),
         registry_image: wanted.registry_image.as_deref().map(from_here).transpose()?,
+        hold: wanted.hold,
+        engine: wanted.engine,
     };
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
     lock.as_ref().map_or(Ok(()), |lock| lock.is_for(&facts))?;
@@ -98,6 +103,8 @@ fn prepare(
         run.tell(&Event::Note { text });
     }
     tell_of_the_engines_proxy(run, &settings, &facts, host);
+    // Who may not read the receipts plans as if nothing were held by us.
+    settings.hold.ours = receipt::held(&receipt::all(Path::new("/")).unwrap_or_default());
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))
 }
@@ -111,9 +118,12 @@ pub fn from_here(path: &Path) -> Result<PathBuf> {
 pub fn settle(flags: Flags, named: &Configuration, host: &LocalHost) -> Result<(Facts, Settings)> {
     let facts = facts::gather(host)?;
     let library = Library::load(host)?;
-    let profile = profile::choose(&facts, &library)?;
     let environment = std::env::var_os("RPROV_CONFIG");
     let config = Config::load(host, named.config.as_deref(), environment.as_deref().map(Path::new))?;
+    let profile = match flags.engine.or(config.engine).unwrap_or_default() {
+        Engine::Docker => profile::choose(&facts, &library)?,
+        Engine::Distribution => profile::choose_own_engine(&facts, &library)?,
+    };
     Ok((facts, Settings::merge(flags, config, profile, &library)?))
 }
 
@@ -148,6 +158,14 @@ fn show(run: &Run, plan: &Plan) {
     } else {
         crate::ui::answer(&crate::ui::plan(&plan.shown(), run.manner));
     }
+}
+
+/// What has to be so before packages come.
+fn look_first(run: &Run, plan: &Plan, settings: &Settings, facts: &Facts, host: &dyn Look) -> Result<()> {
+    for text in preconditions::look(plan, settings, facts, host)? {
+        run.tell(&Event::Note { text });
+    }
+    Ok(())
 }
 
 /// A wish that cannot be met is refused, not forgotten.

@@ -76,15 +76,31 @@ fn unattended(rendered: &Rendered, program: Program, host: &dyn Look) -> Result<
 
 /// The command line over the configuration: so the machine keeps what it was made with.
 fn lay_over(table: &mut Table, wanted: &Wanted, wait: Option<Duration>) {
+    // Whole, so that an option which is new is not forgotten.
+    let Wanted {
+        users,
+        version,
+        channel,
+        engine,
+        hold,
+        with,
+        mirror,
+        registry_image: _,
+        locked: _,
+        upgrade: _,
+        allow_downgrade: _,
+        configuration: _,
+    } = wanted;
     let list = |names: &[String]| (!names.is_empty()).then(|| Value::from(names.to_vec()));
-    let text = |text: Option<&str>| text.map(Value::from);
     let values = [
-        ("users", list(&wanted.users)),
-        ("version", text(wanted.version.as_deref())),
-        ("channel", text(wanted.channel.map(|channel| channel.name()))),
-        ("with", list(&wanted.with)),
-        ("mirror", text(wanted.mirror.as_deref())),
-        ("wait", wait.map(|wait| Value::from(format!("{}s", wait.as_secs())))),
+        ("users", list(users)),
+        ("version", version.clone().map(Value::from)),
+        ("channel", channel.map(|channel| channel.name().into())),
+        ("engine", engine.and_then(|engine| Value::try_from(engine).ok())),
+        ("hold", hold.then_some(Value::from(true))),
+        ("with", list(with)),
+        ("mirror", mirror.clone().map(Value::from)),
+        ("wait", wait.map(|wait| format!("{}s", wait.as_secs()).into())),
     ];
     table.extend(values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
 }

@@ -23,8 +23,11 @@ pub struct Config {
     pub version: Option<String>,
     pub channel: Option<String>,
     pub gpu: Option<Gpu>,
+    pub engine: Option<Engine>,
     /// Optional software, by the names of the profile's `[packages.with]`.
     pub with: Vec<String>,
+    /// Whether the engine's packages stay at their version until rprov moves them.
+    pub hold: bool,
     /// How long to wait for locks, clocks and the network.
     #[serde(deserialize_with = "duration")]
     pub wait: Option<Duration>,
@@ -35,6 +38,17 @@ pub struct Config {
     pub source: BTreeMap<SourceName, Source>,
     /// Merged into daemon.json, key by key.
     pub daemon: Json,
+}
+
+/// Whose engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// Docker's own packages, from its source.
+    #[default]
+    Docker,
+    /// Whatever the distribution has itself, from the sources that the host has.
+    Distribution,
 }
 
 /// What is wanted of a GPU.
@@ -187,9 +201,11 @@ mod tests {
 users = ["alice"]
 version = "29"
 gpu = "auto"
+engine = "docker"
 wait = "1h 30m"
 channel = "test"
 with = ["rootless-extras"]
+hold = true
 
 [source.docker]
 url = "https://mirror.example/docker-ce/"
@@ -216,8 +232,10 @@ log-driver = "local"
             version: Some("29".to_owned()),
             channel: Some("test".to_owned()),
             gpu: Some(Gpu::Auto),
+            engine: Some(Engine::Docker),
             with: vec!["rootless-extras".to_owned()],
             wait: Some(Duration::from_secs(90 * 60)),
+            hold: true,
             mirror: None,
             registry: Registry { image: Some(PathBuf::from("/srv/registry.tar")) },
             source: BTreeMap::from([(SourceName::Docker, source)]),

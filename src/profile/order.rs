@@ -1,5 +1,7 @@
 //! The one list that gives the order of the steps.
 
+use super::config;
+use super::form::Repository;
 use super::settings::{Reader, Settings, Trust};
 use super::site::POOL_KEYS;
 use crate::daemon_config;
@@ -7,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::lockfile::{Lock, LockedPackage};
 use crate::resources::json_keys::{Defaults, Engine, flags_without_hosts};
-use crate::resources::packages::Versions;
+use crate::resources::packages::{Manager, Versions};
 use crate::resources::repository::{Source, apt, dnf};
 use crate::resources::trace::Trace;
 use crate::steps::drop_in::DropIn;
-use crate::steps::{Step, daemon_json, docker_group, members, packages, registry, repository, units};
+use crate::steps::{Step, daemon_json, docker_group, hold, members, packages, registry, repository, units};
 use crate::trust::Pin;
 use crate::trust::apt::AptSource;
 use crate::version;
@@ -28,10 +30,17 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
             .hint("snap remove docker, and restart the machine so that its AppArmor profiles go too"));
     }
     let profile = &settings.profile;
-    let source = source(settings, &facts.architecture)?;
-    let starts_nothing = matches!(source, Source::Dnf(_));
-    let mut steps = vec![
-        repository::step(&source)?,
+    let source = match settings.engine {
+        config::Engine::Docker => Some(source(settings, &facts.architecture)?),
+        config::Engine::Distribution => None,
+    };
+    let manager = match profile.repository {
+        Repository::Apt(_) => Manager::Apt,
+        Repository::Dnf(_) => Manager::Dnf,
+    };
+    let starts_nothing = manager == Manager::Dnf;
+    let mut steps: Vec<Step> = source.iter().map(repository::step).collect::<Result<_>>()?;
+    steps.extend([
         docker_group::step(&profile.group),
         daemon_json::step(daemon_json::Asked {
             keys: daemon_config::keys_to_set(&settings.daemon_asked()),
@@ -40,19 +49,33 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
             traces: site_traces(settings),
         }),
         packages::step(packages::Asked {
+            manager,
+            conflicts: if source.is_some() { profile.conflicts.remove.clone() } else { Vec::new() },
             source,
             packages: match lock {
                 Some(lock) => locked_packages(settings, lock),
                 None => wanted_packages(settings, facts, upgrade),
             },
-            conflicts: profile.conflicts.remove.clone(),
+            let_go: settings.hold.ours.clone(),
             traces: traces(settings),
         }),
         members::step(&settings.users, &profile.group),
-        units::step(&profile.units.start, starts_nothing),
-    ];
+        units::step(&profile.units.start, starts_nothing || settings.site.starts_forbidden),
+    ]);
+    let held = held(settings, facts);
+    if !held.is_empty() {
+        let behind = steps.iter().position(|step| step.title == packages::TITLE).map_or(0, |place| place + 1);
+        steps.insert(behind, hold::step(manager, held, settings.hold.ours.clone()));
+    }
     steps.extend(settings.site.registry.as_ref().map(registry::step));
     Ok(steps)
+}
+
+/// What stays at its version: the engine's own packages where that is asked for, and what an earlier run held.
+fn held(settings: &Settings, facts: &Facts) -> BTreeSet<String> {
+    let ours = settings.hold.ours.iter().cloned();
+    let asked = settings.engine_packages(facts).filter(|_| settings.hold.asked);
+    ours.chain(asked).collect()
 }
 
 /// What cannot be said in daemon.json, or not there alone.
@@ -143,9 +166,10 @@ fn wanted_packages(settings: &Settings, facts: &Facts, upgrade: bool) -> BTreeMa
     let packages = &settings.profile.packages;
     // What only some hosts need is the distribution's own: its version is not ours to choose.
     let distributions: BTreeSet<&String> = packages.when.values().flatten().collect();
+    let own = settings.engine == config::Engine::Distribution;
     let versions = |name: &String| {
         let versioned = packages.versioned.contains(name);
-        let distribution = distributions.contains(name);
+        let distribution = own || distributions.contains(name);
         Versions {
             // Whoever asks for an older engine gets it.
             floor: (versioned && settings.version.is_none()).then(|| packages.floor.clone()),

@@ -1,6 +1,7 @@
 //! What a look at the host adds to what is wanted: addresses that are free, places that are not there yet, the image of
 //! the registry; and what a person should know of it beforehand.
 
+use super::preconditions::starts_forbidden;
 use super::settings::Settings;
 use crate::addresses::{self, Choice};
 use crate::daemon_config::{self, Severity};
@@ -38,6 +39,8 @@ pub struct Site {
     /// The directories above it that are not there yet, from the top.
     pub made: Vec<PathBuf>,
     pub registry: Option<Image>,
+    /// Whether packages may be forbidden to start what they bring.
+    pub starts_forbidden: bool,
 }
 
 impl Settings {
@@ -58,6 +61,7 @@ impl Settings {
         }
         notes.extend(self.move_data(facts, &file, host)?);
         self.site.registry = self.registry_image(host)?;
+        self.site.starts_forbidden = starts_forbidden(host)?;
         Ok(notes)
     }
 

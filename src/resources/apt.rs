@@ -131,8 +131,11 @@ fn transaction_options() -> Vec<String> {
     options.map(str::to_owned).to_vec()
 }
 
+const CHANGE_HELD: &str = "--allow-change-held-packages";
+
 pub fn simulate(actions: &BTreeMap<String, Action>) -> Vec<String> {
-    let mut arguments = vec!["-s".to_owned()];
+    // Only the question: who holds what is going to move is looked at in the answer.
+    let mut arguments = vec!["-s".to_owned(), CHANGE_HELD.to_owned()];
     arguments.extend(transaction_options());
     arguments.extend(transaction_words(actions));
     arguments
@@ -148,18 +151,19 @@ fn transaction_words(actions: &BTreeMap<String, Action>) -> Vec<String> {
     arguments
 }
 
-/// The transaction itself.
-pub fn transaction(actions: &BTreeMap<String, Action>) -> Command {
+/// The transaction itself; `held`: also of packages that are held.
+pub fn transaction(actions: &BTreeMap<String, Action>, held: bool) -> Command {
     let mut argv = vec!["apt-get".to_owned(), format!("-oDir::Cache::archives={ARCHIVES}/")];
     argv.push(format!("-oAPT::Status-Fd={STATUS_FD}"));
+    argv.extend(held.then(|| CHANGE_HELD.to_owned()));
     argv.extend(transaction_options());
     argv.extend(transaction_words(actions));
     quiet(Command::new(argv).timeout(TRANSACTION))
 }
 
 /// Fetches what a transaction needs, and changes nothing else.
-pub fn download(actions: &BTreeMap<String, Action>) -> Command {
-    let mut command = transaction(actions);
+pub fn download(actions: &BTreeMap<String, Action>, held: bool) -> Command {
+    let mut command = transaction(actions, held);
     command.argv.insert(1, DOWNLOAD_ONLY.to_owned());
     command
 }
@@ -192,6 +196,12 @@ pub fn refresh(only: Option<&Path>) -> Command {
 /// `auto`: it came along.
 pub fn mark(names: &[String], auto: bool) -> Command {
     let front = ["apt-mark".to_owned(), if auto { "auto" } else { "manual" }.to_owned()];
+    quiet(Command::new(front.into_iter().chain(names.iter().cloned())))
+}
+
+/// `hold` or `unhold`.
+pub fn hold(word: &str, names: &[String]) -> Command {
+    let front = ["apt-mark".to_owned(), word.to_owned()];
     quiet(Command::new(front.into_iter().chain(names.iter().cloned())))
 }
 
@@ -406,6 +416,6 @@ mod tests {
             ("docker.io".to_owned(), Action::Remove),
         ]);
         assert_eq!(words(&actions), ["docker-ce=5:29", "docker.io-"]);
-        assert!(!transaction(&actions).argv.contains(&"--purge".to_owned()));
+        assert!(!transaction(&actions, false).argv.contains(&"--purge".to_owned()));
     }
 }

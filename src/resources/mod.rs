@@ -6,6 +6,7 @@ pub mod consequence;
 pub mod dnf;
 pub mod file;
 pub mod group;
+pub mod hold;
 pub mod image;
 pub mod json_keys;
 pub mod member;
@@ -14,6 +15,7 @@ pub mod repository;
 pub mod rpm_key;
 pub mod trace;
 pub mod unit;
+pub mod version_lock;
 
 use self::packages::Package;
 use crate::error::{Error, Result};
@@ -21,6 +23,7 @@ use crate::event::Line;
 use crate::host::{Look, Touch};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
@@ -263,6 +266,7 @@ kinds! {
     Unit = unit::Unit,
     Trace = trace::Trace,
     Image = image::Image,
+    Hold = hold::Hold,
 }
 
 impl AnyChange {
@@ -287,6 +291,13 @@ impl AnyChange {
             _ => None,
         };
         change.after.iter().filter_map(older).collect()
+    }
+
+    /// The packages that nobody holds any more after this change.
+    pub fn lets_go(&self) -> BTreeSet<String> {
+        let AnyChange::Hold(change) = self else { return BTreeSet::new() };
+        let free = change.after.iter().filter(|(_, held)| **held == hold::Held::No);
+        free.map(|(name, _)| name.clone()).collect()
     }
 
     /// The paths that are gone after this change.

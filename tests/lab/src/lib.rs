@@ -31,6 +31,7 @@ pub mod scenarios;
 pub mod server;
 pub mod sh;
 pub mod tree;
+pub mod versionlock;
 
 pub use host::Host;
 pub use identity::Identity;

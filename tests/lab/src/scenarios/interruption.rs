@@ -27,6 +27,12 @@ pub const ALL: &[Scenario] = &[
         run: goes_back,
     },
     Scenario {
+        name: "stopped-goes-back-dnf",
+        about: "the same on a host of the dnf family, at a sample of the entries",
+        on: &[SAMPLING_DNF],
+        run: goes_back,
+    },
+    Scenario {
         name: "interrupt-kill",
         about: "installs that are killed in the middle are finished by the next, and uninstall restores the host",
         on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9],
@@ -59,6 +65,7 @@ pub const ALL: &[Scenario] = &[
 ];
 
 const SAMPLING: Identity = Identity::Debian12;
+const SAMPLING_DNF: Identity = Identity::Rocky9;
 const PURGE: &[&str] = &["rprov", "uninstall", "--yes", "--purge-data"];
 /// What the shell says of a program that SIGKILL ended.
 const KILLED: i32 = 137;
@@ -100,8 +107,11 @@ fn goes_back(lab: &Lab, identity: Identity) -> Result<()> {
     succeeds(&host, &["rprov", "install", "--yes", "--no-smoke"])?;
     let entries = entries(&host)?;
     restores(&host, &fresh)?;
-    let chosen =
-        if identity == SAMPLING { sample(&entries)? } else { (1..=entries.len()).collect::<Vec<_>>() };
+    let chosen = if [SAMPLING, SAMPLING_DNF].contains(&identity) {
+        sample(&entries)?
+    } else {
+        (1..=entries.len()).collect::<Vec<_>>()
+    };
     for n in chosen {
         host.note(&format!("entry {n} of {}: {}", entries.len(), entries[n - 1]));
         ensure!(stopped_at(&host, n)?, "the install did not stop at entry {n}");

@@ -10,9 +10,14 @@ mod common;
 mod daemon_json;
 mod derivatives;
 mod dnf;
+mod dnf_more;
+mod holds;
 mod interruption;
 mod json_stream;
+mod locks;
 mod main_job;
+mod own_engine;
+mod preconditions;
 mod product;
 mod refusals;
 mod site_daemon;
@@ -29,12 +34,17 @@ pub const ALL: &[&[Scenario]] = &[
     main_job::ALL,
     derivatives::ALL,
     dnf::ALL,
+    dnf_more::ALL,
+    locks::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,
     trust::ALL,
     waiting::ALL,
     interruption::ALL,
+    holds::ALL,
+    own_engine::ALL,
+    preconditions::ALL,
     refusals::ALL,
     json_stream::ALL,
     sites::ALL,
