@@ -198,8 +198,8 @@ pub struct Wanted {
     /// Go to an older version than the one that is installed, where that is asked for
     #[arg(long)]
     pub allow_downgrade: bool,
-    /// Whose engine: Docker's own packages, or what the distribution has itself, where upstream builds none
-    #[arg(long, value_enum, value_name = "WHOSE", conflicts_with_all = ["upgrade", "locked"])]
+    /// Whose engine: docker, or distribution for its own packages, where upstream builds none
+    #[arg(long, value_enum, value_name = "WHOSE", hide_possible_values = true, conflicts_with_all = ["upgrade", "locked"])]
     pub engine: Option<crate::profile::Engine>,
     /// Hold the engine's packages at their version: no upgrade of the host moves them, --upgrade does
     #[arg(long)]
