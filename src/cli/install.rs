@@ -110,7 +110,7 @@ fn prepare(
 }
 
 /// A relative path is meant from where the caller stands.
-fn from_here(path: &Path) -> Result<PathBuf> {
+pub fn from_here(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).or_fail(|| format!("cannot read `{}`", path.display()))
 }
 

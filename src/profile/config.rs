@@ -138,8 +138,7 @@ impl Config {
                     .because("there is no such file")),
             };
         };
-        let document = Document::new(path.display().to_string(), &text);
-        let mut config: Config = document.read()?;
+        let mut config = Config::parse(path.display().to_string(), &text)?;
         for key in config.source.values_mut().filter_map(|source| source.key.as_mut()) {
             believe(&key.file)?;
             key.bytes = host.read(&key.file)?.ok_or_else(|| {
@@ -148,6 +147,13 @@ impl Config {
             })?;
         }
         Ok(config)
+    }
+}
+
+impl Config {
+    /// A configuration as text, called so in messages; the keys that it names are not read.
+    pub fn parse(name: impl Into<String>, text: &str) -> Result<Config> {
+        Document::new(name, text).read()
     }
 }
 

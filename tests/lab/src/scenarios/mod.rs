@@ -23,6 +23,7 @@ mod refusals;
 mod site_daemon;
 mod sites;
 mod trust;
+mod unattended;
 mod uninstall;
 mod waiting;
 
@@ -49,4 +50,5 @@ pub const ALL: &[&[Scenario]] = &[
     sites::ALL,
     site_daemon::ALL,
     boxes::ALL,
+    unattended::ALL,
 ];
