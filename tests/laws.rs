@@ -323,6 +323,7 @@ fn the_laws_hold_for_packages_of_dnf() {
             source: Some(source),
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
+            in_full: false,
         };
         laws_hold(case, &host, resource, state);
     }
@@ -365,6 +366,7 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
         source: Some(source()),
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
+        in_full: false,
     };
     (resource, state)
 }

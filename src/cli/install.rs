@@ -72,10 +72,12 @@ fn prepare(
     wait: Option<Duration>,
     host: &LocalHost,
 ) -> Result<(Facts, Settings, Vec<Step>)> {
+    let lock = wanted.locked.as_deref().map(|path| Lock::read(path, host)).transpose()?;
+    let locked = lock.as_ref().map(Lock::channel);
     let flags = Flags {
         users: wanted.users.clone(),
         version: wanted.version.clone(),
-        channel: wanted.channel.map(|channel| channel.name().to_owned()),
+        channel: wanted.channel.map(|channel| channel.name()).or(locked).map(str::to_owned),
         gpu: None,
         with: wanted.with.clone(),
         wait,
@@ -83,6 +85,7 @@ fn prepare(
         registry_image: wanted.registry_image.as_deref().map(from_here).transpose()?,
     };
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
+    lock.as_ref().map_or(Ok(()), |lock| lock.is_for(&facts))?;
     users_exist(&settings.users, host)?;
     no_gpu_yet(&settings)?;
     run.tell(&Event::Started {
@@ -95,7 +98,6 @@ fn prepare(
         run.tell(&Event::Note { text });
     }
     tell_of_the_engines_proxy(run, &settings, &facts, host);
-    let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))
 }

@@ -166,6 +166,7 @@ fn locked_packages(settings: &Settings, lock: &Lock) -> BTreeMap<String, Version
         exact: Some(locked.version.clone()),
         sha256: locked.sha256.clone(),
         distribution: !ours.contains(&locked.name),
+        along: locked.automatic,
         ..Versions::default()
     };
     lock.package.iter().map(|locked| (locked.name.clone(), versions(locked))).collect()

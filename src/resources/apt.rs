@@ -43,13 +43,14 @@ pub fn parse_dpkg(text: &str) -> BTreeMap<String, Shown> {
 
 /// The packages that `extended_states` marks as installed automatically.
 pub fn parse_auto(text: &str) -> BTreeSet<String> {
-    let field = |stanza: &str, name: &str| {
-        stanza.lines().find_map(|l| l.strip_prefix(name).map(|v| v.trim().to_owned()))
-    };
     text.split("\n\n")
         .filter(|stanza| field(stanza, "Auto-Installed:").as_deref() == Some("1"))
         .filter_map(|stanza| field(stanza, "Package:"))
         .collect()
+}
+
+fn field(stanza: &str, name: &str) -> Option<String> {
+    stanza.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim().to_owned()))
 }
 
 /// What apt would do.
@@ -91,6 +92,14 @@ pub fn parse_madison(text: &str) -> BTreeMap<String, Vec<String>> {
         }
     }
     found
+}
+
+/// `Package:`, `Version:` and `SHA256:` of the stanzas of `apt-cache show`.
+pub fn parse_digests(text: &str) -> BTreeMap<(String, String), String> {
+    let digest = |stanza: &str| {
+        Some(((field(stanza, "Package:")?, field(stanza, "Version:")?), field(stanza, "SHA256:")?))
+    };
+    text.split("\n\n").filter_map(digest).collect()
 }
 
 /// The words for `apt-get install`: `NAME=VERSION`, `NAME-`. With `--purge` every removal purges.
@@ -322,6 +331,14 @@ pub fn has_content(release: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_are_read_from_what_apt_shows() {
+        let text = "Package: a\nVersion: 1\nSHA256: ff\n\nPackage: b\nVersion: 2\n";
+        let found = parse_digests(text);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[&("a".to_owned(), "1".to_owned())], "ff");
+    }
 
     #[test]
     fn a_simulation_says_what_comes_and_what_goes() {

@@ -17,6 +17,7 @@ pub struct Asked {
 }
 
 pub fn step(asked: Asked) -> Step {
+    let in_full = asked.packages.values().any(|versions| versions.along);
     let wanted = asked.packages.into_iter().map(|(name, versions)| (name, Package::Wanted(versions)));
     // dnf is told what may go, and keeps what can stay beside the engine; apt what goes.
     let (manager, gone, in_the_way) = match &asked.source {
@@ -31,6 +32,7 @@ pub fn step(asked: Asked) -> Step {
         source: Some(asked.source),
         refresh: Refresh::Ours,
         in_the_way: in_the_way.into_iter().collect(),
+        in_full,
     };
     Step {
         traces: asked.traces,

@@ -6,6 +6,7 @@ mod via_dnf;
 mod way_back;
 
 pub use transaction::{Action, Candidate};
+pub use via_apt::digests;
 
 use super::repository::Source;
 use super::{Change, How, Resource, WayBack};
@@ -32,6 +33,9 @@ pub struct Packages {
     /// What may go where it cannot stay beside what comes.
     #[serde(skip)]
     pub in_the_way: BTreeSet<String>,
+    /// Whether the manager is told the version of what comes along too, as a lock has it.
+    #[serde(skip)]
+    pub in_full: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +101,9 @@ pub struct Versions {
     pub newest: bool,
     /// Taken from the distribution: no version of it is ours to choose.
     pub distribution: bool,
+    /// Comes along with others, though a lock names it.
+    #[serde(default)]
+    pub along: bool,
 }
 
 impl Versions {
@@ -123,6 +130,9 @@ impl Package {
     /// Absent and removed differ by configuration files only.
     fn is_gone(&self) -> bool {
         matches!(self, Package::Absent | Package::Removed)
+    }
+    fn comes_along(&self) -> bool {
+        matches!(self, Package::Wanted(versions) if versions.along)
     }
     fn meets(&self, want: &Package) -> bool {
         match (self, want) {

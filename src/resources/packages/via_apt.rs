@@ -1,9 +1,9 @@
 //! Packages by apt: what dpkg shows, what apt would do, and one transaction that does it.
 
-use super::{Action, Candidate, Package, Packages, Refresh, Set, Source};
+use super::{Action, Candidate, Package, Packages, Refresh, Set, Source, Versions};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
-use crate::host::{AptState, Command, Look, Output, Owner, Private, Question, Touch};
+use crate::host::{AptQuestion, AptState, Command, Look, Output, Owner, Private, Question, Touch};
 use crate::resources::apt::{self, Trouble};
 use crate::resources::repository::apt as repository;
 use crate::resources::{Resource, conffiles};
@@ -41,6 +41,7 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
         return Ok((packages.clone(), now.clone()));
     }
     let (simulated, refresh) = packages.simulate(&actions, host)?;
+    packages.files_are_as_locked(want, refresh, host)?;
     let names = want.keys().chain(simulated.installs.keys()).chain(&simulated.removes).cloned().collect();
     let resource = Packages { names, refresh, ..packages.clone() };
     let before = resource.get(host)?;
@@ -49,7 +50,7 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
         let after = match simulated.installs.get(name).or(completed) {
             Some(version) => Package::Installed {
                 version: version.clone(),
-                auto: !actions.contains_key(name)
+                auto: (!actions.contains_key(name) || want.get(name).is_some_and(Package::comes_along))
                     && !matches!(before, Package::Installed { auto: false, .. }),
                 hold: matches!(before, Package::Installed { hold: true, .. }),
             },
@@ -144,6 +145,33 @@ impl Packages {
         Err(unresolved(&answer))
     }
 
+    /// Ours are chosen by their digest; of the distribution's the list says what a version's file is.
+    fn files_are_as_locked(&self, want: &Set, refresh: Refresh, host: &dyn Look) -> Result<()> {
+        let locked = |(name, want): (&String, &Package)| match want {
+            Package::Wanted(Versions {
+                distribution: true,
+                exact: Some(version),
+                sha256: Some(sha256),
+                ..
+            }) => Some(((name.clone(), version.clone()), sha256.clone())),
+            _ => None,
+        };
+        let locked: BTreeMap<(String, String), String> = want.iter().filter_map(locked).collect();
+        if locked.is_empty() {
+            return Ok(());
+        }
+        let state = self.state(refresh == Refresh::All, host)?;
+        let found = digests(locked.keys().map(|(name, version)| (&**name, &**version)), state, host)?;
+        match locked.iter().find(|(file, sha256)| found.get(file).is_some_and(|found| found != *sha256)) {
+            None => Ok(()),
+            Some(((name, version), _)) => {
+                Err(Error::refused(format!("cannot install version {version} of `{name}` as it is locked"))
+                    .because("its file in the distribution's list has another digest than the locked one")
+                    .hint("take a newer lock"))
+            }
+        }
+    }
+
     /// The host's lists and sources as the plan will leave them.
     fn state(&self, refresh: bool, host: &dyn Look) -> Result<AptState> {
         let Some(source) = self.apt_source() else { return Ok(AptState { refresh, ..AptState::default() }) };
@@ -206,6 +234,18 @@ pub fn at_hand(names: &[String], host: &dyn Look) -> Result<BTreeMap<String, Vec
     arguments.extend(names.iter().cloned());
     let answer = host.query(&Question::Apt(apt::question("apt-cache", arguments)))?;
     Ok(apt::parse_madison(&answer.stdout))
+}
+
+/// The SHA-256 of package files by name and version, as the lists tell them.
+pub fn digests<'a>(
+    versions: impl Iterator<Item = (&'a str, &'a str)>,
+    state: AptState,
+    host: &dyn Look,
+) -> Result<BTreeMap<(String, String), String>> {
+    let mut arguments = vec!["show".to_owned()];
+    arguments.extend(versions.map(|(name, version)| format!("{name}={version}")));
+    let question = AptQuestion { state, ..apt::question("apt-cache", arguments) };
+    Ok(apt::parse_digests(&host.query(&Question::Apt(question))?.stdout))
 }
 
 /// What apt would remove.

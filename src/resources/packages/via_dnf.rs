@@ -86,7 +86,7 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
         let after = match simulated.installs.get(name).or(asked) {
             Some(version) => Package::Installed {
                 version: version.clone(),
-                auto: !actions.contains_key(name)
+                auto: (!actions.contains_key(name) || want.get(name).is_some_and(Package::comes_along))
                     && !matches!(before, Package::Installed { auto: false, .. }),
                 hold: false,
             },

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "stopped-goes-on",
-        about: "installs that are stopped at an entry of the receipt, each one further, come to a whole engine",
+        about: "installs that are killed at an entry of the receipt, each one further, come to a whole engine",
         on: &[Identity::Debian12, Identity::Ubuntu2404, Identity::Rhel9],
         run: goes_on,
     },
     Scenario {
         name: "stopped-goes-back",
-        about: "after an install that was stopped at an entry of the receipt, uninstall restores the host",
+        about: "after an install that was killed at an entry of the receipt, uninstall restores the host",
         // The first samples the entries, the others take each of them.
         on: &[SAMPLING, Identity::Ubuntu2404, Identity::Rhel9],
         run: goes_back,
@@ -60,8 +60,8 @@ pub const ALL: &[Scenario] = &[
 
 const SAMPLING: Identity = Identity::Debian12;
 const PURGE: &[&str] = &["rprov", "uninstall", "--yes", "--purge-data"];
-/// What the shell says of a program that aborted.
-const ABORTED: i32 = 134;
+/// What the shell says of a program that SIGKILL ended.
+const KILLED: i32 = 137;
 /// More entries than any install has.
 const MANY: usize = 200;
 
@@ -71,7 +71,7 @@ fn stopped_at(host: &Host, n: usize) -> Result<bool> {
     let output = host.run_within(LONG, &["env", &stop, "rprov", "install", "--yes", "--no-smoke"])?;
     match output.code {
         0 => Ok(false),
-        ABORTED => Ok(true),
+        KILLED => Ok(true),
         _ => bail!("`{}` ended with {}:\n{}", output.argv, output.code, output.text()),
     }
 }
