@@ -156,7 +156,7 @@ impl Host {
 
     /// Makes what cannot be had by a package of the distribution: EPEL, which RHEL does not come with.
     pub fn epel(&self) -> Result<()> {
-        let Some(dnf) = self.identity().dnf() else { return Ok(()) };
+        let Some(dnf) = self.identity().dnf().filter(|dnf| dnf.tag.starts_with("el")) else { return Ok(()) };
         let text = format!(
             "[epel]\nname=Extra Packages for Enterprise Linux\nbaseurl=http://{}/rpm/{}/$releasever/epel\nenabled=1\n\
              gpgcheck=1\ngpgkey=file://{}\n",

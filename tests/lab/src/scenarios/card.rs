@@ -31,6 +31,9 @@ pub const ALL: &[Scenario] = &[
             Identity::Rhel10,
             Identity::Debian13,
             Identity::Fedora44,
+            Identity::Mint22,
+            Identity::Ubuntu2604,
+            Identity::Amazon2023,
         ],
         run: driver,
     },
@@ -55,7 +58,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "card-leaves",
         about: "driver and toolkit go again by hand, over a reboot, but for the toolkit's configuration",
-        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9],
+        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9, Identity::Mint22],
         run: leaves,
     },
     Scenario {
@@ -145,7 +148,7 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
         None => format!("linux-headers-{}", host.kernel()),
     };
     let release = identity.dnf().map(|dnf| dnf.tag).unwrap_or_default();
-    if release == "el9" {
+    if ["el9", "amzn2023"].contains(&release) {
         host.run_within(LONG, &["dnf", "module", "enable", "-y", "nvidia-driver:580-open"])?.ok()?;
         install(&host, &[&headers, "nvidia-open"])?;
     } else if identity.dnf().is_some() {

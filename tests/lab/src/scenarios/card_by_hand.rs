@@ -49,7 +49,10 @@ pub fn toolkit_install(host: &Host, version: &str) -> Result<()> {
 /// An engine, by hand, that runs.
 pub fn engine(host: &Host) -> Result<()> {
     if host.identity().dnf().is_some() {
-        by_hand_dnf::source(host)?;
+        // Amazon Linux has an engine of its own, and Docker none for it.
+        if !host.identity().family().is_empty() {
+            by_hand_dnf::source(host)?;
+        }
         by_hand_dnf::install(host)?.ok()?;
         host.run(&["systemctl", "enable", "--now", "docker"])?.ok()?;
     } else {
