@@ -6,7 +6,9 @@ use crate::mirror::Variant;
 use crate::net::{self, Net};
 use crate::process::{self, Run};
 use crate::server::{self, Trees};
-use crate::{archive, base, cache, dnf_archive, dnf_base, dnf_root, mirror, rpm_mirror, sh};
+use crate::{
+    archive, base, cache, dnf_archive, dnf_base, dnf_root, mirror, nvidia_mirror, restricted, rpm_mirror, sh,
+};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +69,8 @@ impl Lab {
         let trees = Trees {
             mirror: mirror::ensure(&keys)?,
             mirror_rpm: rpm_mirror::ensure(&keys)?,
-            archive: archive::ensure(&keys)?,
+            nvidia: nvidia_mirror::ensure(&keys)?,
+            archive: restricted::ensure(&keys)?,
             archive_dnf: dnf_archive::ensure(&keys)?,
         };
         drop(building);
@@ -110,7 +113,7 @@ impl Lab {
         let _building = cache::lock()?;
         let (base, archive) = match identity.dnf() {
             Some(_) => (dnf_base::ensure(identity.base())?, dnf_archive::ensure(self.keys())?),
-            None => (base::ensure(identity.base())?, archive::ensure(self.keys())?),
+            None => (base::ensure(identity.base())?, restricted::ensure(self.keys())?),
         };
         let parts = [
             include_str!("lab.rs"),
@@ -129,7 +132,7 @@ impl Lab {
                 None => identity.lay(&root, self.keys())?,
             }
             sh::write(&root.join("etc/hostname"), "host\n")?;
-            sh::write(&root.join("etc/hosts"), hosts_file(Variant::Good, &[]))?;
+            sh::write(&root.join("etc/hosts"), hosts_file(|_| Variant::Good, &[]))?;
             let authority = root.join("usr/local/share/ca-certificates/lab.crt");
             fs::copy(self.keys().authority(), &authority).context("laying the authority")?;
             let at = root.to_string_lossy();
@@ -181,11 +184,11 @@ pub fn runs() -> PathBuf {
     cache::dir().join("runs")
 }
 
-/// A host's /etc/hosts: the archive, the mirror's names at a variant's address, and more.
-pub fn hosts_file(variant: Variant, more: &[(String, String)]) -> String {
+/// A host's /etc/hosts: the archive, each of the mirror's names at its variant's address, and more.
+pub fn hosts_file(variant: impl Fn(&str) -> Variant, more: &[(String, String)]) -> String {
     let mut text = format!("127.0.0.1 localhost\n127.0.1.1 host\n{} {ARCHIVE}\n", net::GATEWAY);
     for name in NAMES {
-        text += &format!("{} {name}\n", net::address(variant));
+        text += &format!("{} {name}\n", net::address(variant(name)));
     }
     for (address, name) in more {
         text += &format!("{address} {name}\n");

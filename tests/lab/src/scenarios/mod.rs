@@ -6,6 +6,8 @@ mod adoption;
 mod boxes;
 pub mod by_hand;
 pub mod by_hand_dnf;
+mod card;
+pub mod card_by_hand;
 mod common;
 mod daemon_json;
 mod derivatives;
@@ -51,4 +53,5 @@ pub const ALL: &[&[Scenario]] = &[
     site_daemon::ALL,
     boxes::ALL,
     unattended::ALL,
+    card::ALL,
 ];
