@@ -66,7 +66,7 @@ impl Lock {
                 Source::Dnf(_) => Manager::Dnf,
             },
             names,
-            source: None,
+            sources: Vec::new(),
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
         };

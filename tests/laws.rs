@@ -186,6 +186,7 @@ fn source() -> Source {
         },
         fallbacks: Vec::new(),
         original: root.into(),
+        others: Vec::new(),
         file: "/etc/apt/sources.list.d/docker.sources".into(),
         key_file: "/etc/apt/keyrings/docker.asc".into(),
     })
@@ -246,6 +247,7 @@ fn rpm_source() -> dnf::Source {
         id: "docker-ce-stable".into(),
         url: "https://download.docker.com/linux/rhel/9/x86_64/stable".into(),
         addresses: vec!["https://download.docker.com/linux".into()],
+        signed: dnf::Signed::Packages,
         file: "/etc/yum.repos.d/docker-ce.repo".into(),
         key_file: "/etc/pki/rpm-gpg/RPM-GPG-KEY-docker-ce".into(),
         pin: Pin::of_file(mirror_key()).unwrap(),
@@ -320,7 +322,7 @@ fn the_laws_hold_for_packages_of_dnf() {
         let resource = Packages {
             manager: Manager::Dnf,
             names: state.keys().cloned().collect(),
-            source: Some(source),
+            sources: vec![source],
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
         };
@@ -362,7 +364,7 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
     let resource = Packages {
         manager: Manager::Apt,
         names: state.keys().cloned().collect(),
-        source: Some(source()),
+        sources: vec![source()],
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
     };

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and its help.
 
+use crate::profile::Gpu;
 use crate::ui::{Color, Manner};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -142,6 +143,12 @@ pub struct Wanted {
     /// Which releases to take
     #[arg(long, value_enum)]
     pub channel: Option<Channel>,
+    /// What a card of NVIDIA's needs; `--gpu` alone is `--gpu=on`, which wants a card to be there
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub gpu: Option<Gpu>,
+    /// Run every container under NVIDIA's runtime, asked for or not
+    #[arg(long)]
+    pub gpu_default_runtime: bool,
     /// More than the engine, by name: rootless-extras, model, registry
     #[arg(long = "with", value_name = "NAME", value_delimiter = ',')]
     pub with: Vec<String>,

@@ -13,7 +13,7 @@ use crate::host::local::LocalHost;
 use crate::host::{Look, Question};
 use crate::lockfile::Lock;
 use crate::plan::{self, Plan};
-use crate::profile::{self, Config, Flags, Gpu, Library, Settings};
+use crate::profile::{self, Config, Flags, Library, Settings};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,8 @@ fn prepare(
         users: wanted.users.clone(),
         version: wanted.version.clone(),
         channel: wanted.channel.map(|channel| channel.name().to_owned()),
-        gpu: None,
+        gpu: wanted.gpu,
+        gpu_default_runtime: wanted.gpu_default_runtime,
         with: wanted.with.clone(),
         wait,
         mirror: wanted.mirror.clone(),
@@ -84,7 +85,7 @@ fn prepare(
     };
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
     users_exist(&settings.users, host)?;
-    no_gpu_yet(&settings)?;
+    settings.wants_toolkit(&facts)?;
     run.tell(&Event::Started {
         version: env!("CARGO_PKG_VERSION").into(),
         verb: run.verb.into(),
@@ -145,16 +146,6 @@ fn show(run: &Run, plan: &Plan) {
         crate::ui::answer("nothing to change");
     } else {
         crate::ui::answer(&crate::ui::plan(&plan.shown(), run.manner));
-    }
-}
-
-/// A wish that cannot be met is refused, not forgotten.
-fn no_gpu_yet(settings: &Settings) -> Result<()> {
-    match settings.gpu {
-        Gpu::Off | Gpu::Auto => Ok(()),
-        Gpu::On | Gpu::Toolkit => Err(Error::refused("cannot set up a GPU")
-            .because("this version of rprov does not know how yet")
-            .hint("leave `gpu` out of the configuration, or set it to `auto` or `off`")),
     }
 }
 

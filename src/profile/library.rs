@@ -392,10 +392,12 @@ mod tests {
     fn every_key_that_a_profile_names_has_the_fingerprint_that_is_pinned() {
         let library = Library::shipped().expect("is right");
         for listed in library.list() {
-            let key = listed.profile.repository.key();
-            let bytes = library.key(&key.name).expect("is shipped");
-            let certificate = Cert::from_bytes(bytes).expect("is one certificate");
-            assert_eq!(certificate.fingerprint().to_hex(), key.fingerprint.as_str(), "{}", key.name);
+            let gpu = listed.profile.gpu.as_ref().expect("every family has it");
+            for key in [listed.profile.repository.key(), &gpu.toolkit.repository.key] {
+                let bytes = library.key(&key.name).expect("is shipped");
+                let certificate = Cert::from_bytes(bytes).expect("is one certificate");
+                assert_eq!(certificate.fingerprint().to_hex(), key.fingerprint.as_str(), "{}", key.name);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The one list that gives the order of the steps.
 
-use super::settings::{Reader, Settings, Trust};
+use super::gpu::Decided;
+use super::settings::{Reader, Settings};
 use super::site::POOL_KEYS;
 use crate::daemon_config;
 use crate::error::{Error, Result};
@@ -11,8 +12,7 @@ use crate::resources::packages::Versions;
 use crate::resources::repository::{Source, apt, dnf};
 use crate::resources::trace::Trace;
 use crate::steps::drop_in::DropIn;
-use crate::steps::{Step, daemon_json, docker_group, members, packages, registry, repository, units};
-use crate::trust::Pin;
+use crate::steps::{self, Step, daemon_json, docker_group, members, registry, repository, units};
 use crate::trust::apt::AptSource;
 use crate::version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,29 +30,56 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
     let profile = &settings.profile;
     let source = source(settings, &facts.architecture)?;
     let starts_nothing = matches!(source, Source::Dnf(_));
-    let mut steps = vec![
-        repository::step(&source)?,
+    let gpu = settings.decide_gpu(facts, upgrade)?;
+    let mut keys = daemon_config::keys_to_set(&settings.daemon_asked());
+    keys.extend(settings.site.gpu_keys.clone());
+    let mut steps = vec![repository::step(repository::TITLE, &source)?];
+    if let Some(gpu) = &gpu {
+        steps.push(repository::step("the source of the container toolkit", &gpu.toolkit)?);
+    }
+    steps.extend([
         docker_group::step(&profile.group),
         daemon_json::step(daemon_json::Asked {
-            keys: daemon_config::keys_to_set(&settings.daemon_asked()),
+            keys,
             engine: engine(settings, facts),
             drop_ins: drop_ins(settings),
             traces: site_traces(settings),
         }),
-        packages::step(packages::Asked {
-            source,
-            packages: match lock {
-                Some(lock) => locked_packages(settings, lock),
-                None => wanted_packages(settings, facts, upgrade),
-            },
-            conflicts: profile.conflicts.remove.clone(),
-            traces: traces(settings),
+        steps::packages::step(steps::packages::Asked {
+            sources: std::iter::once(source).chain(gpu.iter().map(|gpu| gpu.toolkit.clone())).collect(),
+            packages: packages(settings, facts, lock, upgrade, gpu.as_ref()),
+            conflicts: conflicts(settings, gpu.as_ref()),
+            traces: traces(settings, gpu.as_ref()),
+            restarts: gpu.is_some().then(|| profile.units.engine.clone()),
         }),
         members::step(&settings.users, &profile.group),
         units::step(&profile.units.start, starts_nothing),
-    ];
+    ]);
     steps.extend(settings.site.registry.as_ref().map(registry::step));
     Ok(steps)
+}
+
+/// The engine's and the toolkit's: one transaction.
+fn packages(
+    settings: &Settings,
+    facts: &Facts,
+    lock: Option<&Lock>,
+    upgrade: bool,
+    gpu: Option<&Decided>,
+) -> BTreeMap<String, Versions> {
+    let mut wanted = match lock {
+        Some(lock) => locked_packages(settings, lock),
+        None => wanted_packages(settings, facts, upgrade),
+    };
+    for (name, versions) in gpu.iter().flat_map(|gpu| &gpu.packages) {
+        wanted.entry(name.clone()).or_insert_with(|| versions.clone());
+    }
+    wanted
+}
+
+fn conflicts(settings: &Settings, gpu: Option<&Decided>) -> Vec<String> {
+    let former = gpu.iter().flat_map(|gpu| &gpu.remove);
+    settings.profile.conflicts.remove.iter().chain(former).cloned().collect()
 }
 
 /// What cannot be said in daemon.json, or not there alone.
@@ -70,12 +97,7 @@ fn site_traces(settings: &Settings) -> Vec<Trace> {
 /// The source as it is fetched and written; an administrator's own key file is the pin.
 pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
     let wanted = &settings.source;
-    let pin = match &wanted.trust {
-        Trust::Pinned { certificate, fingerprint } => {
-            Pin { key: certificate.clone(), fingerprints: vec![fingerprint.as_str().to_owned()] }
-        }
-        Trust::Administrators(key) => Pin::of_file(key.bytes.clone())?,
-    };
+    let pin = wanted.trust.pin()?;
     let (suite, fallbacks) = match &wanted.reader {
         Reader::Apt { suite, fallbacks } => (suite.clone(), fallbacks.clone()),
         Reader::Dnf { addresses } => {
@@ -87,6 +109,7 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
                 file: wanted.file.clone(),
                 key_file: wanted.key_file.clone(),
                 pin,
+                signed: dnf::Signed::Packages,
             }));
         }
     };
@@ -100,6 +123,7 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
         },
         fallbacks,
         original: wanted.original.clone(),
+        others: Vec::new(),
         file: wanted.file.clone(),
         key_file: wanted.key_file.clone(),
     }))
@@ -171,9 +195,10 @@ fn locked_packages(settings: &Settings, lock: &Lock) -> BTreeMap<String, Version
     lock.package.iter().map(|locked| (locked.name.clone(), versions(locked))).collect()
 }
 
-fn traces(settings: &Settings) -> Vec<Trace> {
+fn traces(settings: &Settings, gpu: Option<&Decided>) -> Vec<Trace> {
     let traces = &settings.profile.traces;
-    let made = traces.made.iter().map(|path| Trace { path: path.clone(), data: false });
+    let toolkit = gpu.iter().flat_map(|gpu| &gpu.made);
+    let made = traces.made.iter().chain(toolkit).map(|path| Trace { path: path.clone(), data: false });
     let data = traces.data.iter().map(|path| Trace { path: path.clone(), data: true });
     made.chain(data).collect()
 }

@@ -1,13 +1,14 @@
 //! What a look at the host adds to what is wanted: addresses that are free, places that are not there yet, the image of
 //! the registry; and what a person should know of it beforehand.
 
+use super::gpu;
 use super::settings::Settings;
 use crate::addresses::{self, Choice};
 use crate::daemon_config::{self, Severity};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::host::Look;
-use crate::json;
+use crate::json::{self, KeyPath};
 use crate::resources::image::Image;
 use crate::resources::json_keys::installed_version;
 use crate::steps::daemon_json::FILE;
@@ -38,6 +39,8 @@ pub struct Site {
     /// The directories above it that are not there yet, from the top.
     pub made: Vec<PathBuf>,
     pub registry: Option<Image>,
+    /// What daemon.json lacks for a card.
+    pub gpu_keys: Vec<(KeyPath, Value)>,
 }
 
 impl Settings {
@@ -58,7 +61,25 @@ impl Settings {
         }
         notes.extend(self.move_data(facts, &file, host)?);
         self.site.registry = self.registry_image(host)?;
+        self.site.gpu_keys = self.gpu_keys(facts, &file, host)?;
         Ok(notes)
+    }
+
+    fn gpu_keys(
+        &self,
+        facts: &Facts,
+        file: &Map<String, Value>,
+        host: &dyn Look,
+    ) -> Result<Vec<(KeyPath, Value)>> {
+        if !self.wants_toolkit(facts)? {
+            return Ok(Vec::new());
+        }
+        let engine = match &self.version {
+            Some(version) => Some(version.clone()),
+            None if facts.engine => installed_version(host)?,
+            None => None,
+        };
+        Ok(gpu::daemon_keys(file, &self.daemon.asked, engine.as_deref(), self.wish.default_runtime))
     }
 
     /// Keys that dockerd accepts and does nothing with, in what is asked for and in what is there.

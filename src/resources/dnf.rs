@@ -104,10 +104,10 @@ pub fn user_installed() -> Vec<String> {
         .to_vec()
 }
 
-/// All versions of these names, in one repository or in all.
-pub fn available(repository: Option<&str>, names: &[String]) -> Vec<String> {
+/// All versions of these names, in these repositories or in all.
+pub fn available(repositories: &[String], names: &[String]) -> Vec<String> {
     let mut arguments = vec!["-q".to_owned(), "repoquery".to_owned()];
-    arguments.extend(repository.map(|id| format!("--repo={id}")));
+    arguments.extend(repositories.iter().map(|id| format!("--repo={id}")));
     arguments.extend(["--qf", "%{name}\t%{epoch}:%{version}-%{release}\n"].map(str::to_owned));
     arguments.extend(names.iter().cloned());
     arguments

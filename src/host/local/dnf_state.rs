@@ -48,6 +48,8 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
         "*.skip_if_unavailable=1".to_owned(),
         "gpgcheck=0".to_owned(),
         "*.gpgcheck=0".to_owned(),
+        "repo_gpgcheck=0".to_owned(),
+        "*.repo_gpgcheck=0".to_owned(),
     ]
     .into();
     if fs::read_link(host.at(Path::new("/usr/bin/dnf"))).is_ok_and(|program| program.ends_with("dnf5")) {
