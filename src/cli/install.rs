@@ -1,6 +1,7 @@
 //! `rprov install` and `rprov plan`: the same steps, looked at; the one makes them, the other shows them.
 
 use super::arguments::{Changing, Configuration, Wanted};
+use super::resume;
 use super::run::{Run, lock};
 use crate::apply;
 use crate::clock::now_us;
@@ -13,6 +14,7 @@ use crate::host::local::LocalHost;
 use crate::host::{Look, Question};
 use crate::lockfile::Lock;
 use crate::plan::{self, Plan};
+use crate::profile::gpu::Decided;
 use crate::profile::{self, Config, Flags, Library, Settings};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
@@ -31,7 +33,14 @@ pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
     Ok(if exit_code && !plan.is_empty() { Exit::Difference } else { Exit::Done })
 }
 
-pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bool) -> Result<Exit> {
+/// How a run ends.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    pub no_smoke: bool,
+    pub reboot: bool,
+}
+
+pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) -> Result<Exit> {
     let asking = run.host(None);
     super::may_change(&facts::gather(&asking)?)?;
     let (facts, settings, steps) = prepare(run, wanted, changing.wait, &asking)?;
@@ -42,7 +51,14 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     receipt::sweep(&earlier, &host)?;
     let owed = receipt::owed(&earlier);
     let plan = patiently(&steps, &host)?;
+    let gpu = settings.decide_gpu(&facts, wanted.upgrade)?;
+    let reboots = gpu.as_ref().is_some_and(Decided::reboots);
     if plan.is_empty() && owed.is_empty() {
+        if reboots {
+            resume::arm(&host)?;
+            return resume::reboot(run, end.reboot, &host);
+        }
+        resume::disarm(&host)?;
         run.tell(&Event::Note { text: "nothing to do: this machine is as it should be".into() });
         return Ok(Exit::Done);
     }
@@ -53,14 +69,24 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     if !run.may("Make these changes?", changing, &host)? {
         return Ok(Exit::Done);
     }
-    make(run, &plan, &earlier, &settings, &host)?;
-    if !no_smoke {
+    make(run, &plan, &earlier, &settings, reboots, &host)?;
+    if reboots {
+        return resume::reboot(run, end.reboot, &host);
+    }
+    if gpu.is_some() {
+        crate::smoke::gpu::refresh(&host)?;
+    }
+    if !end.no_smoke {
         run.tell(&Event::Step { title: "the proof: a container".into(), number: 1, of: 1 });
         crate::smoke::smoke(&host)?;
         if settings.site.registry.is_some() {
             crate::smoke::registry(&host)?;
         }
+        if gpu.is_some() {
+            super::smoke::with_card(run, &host, None)?;
+        }
     }
+    resume::disarm(&host)?;
     tell_about_sessions(run, &plan);
     Ok(Exit::Done)
 }
@@ -77,6 +103,7 @@ fn prepare(
         version: wanted.version.clone(),
         channel: wanted.channel.map(|channel| channel.name().to_owned()),
         gpu: wanted.gpu,
+        driver: wanted.driver.clone(),
         gpu_default_runtime: wanted.gpu_default_runtime,
         with: wanted.with.clone(),
         wait,
@@ -128,16 +155,30 @@ fn patiently(steps: &[Step], host: &LocalHost) -> Result<Plan> {
     }
 }
 
-fn make(run: &mut Run, plan: &Plan, earlier: &[Past], settings: &Settings, host: &LocalHost) -> Result<()> {
+fn make(
+    run: &mut Run,
+    plan: &Plan,
+    earlier: &[Past],
+    settings: &Settings,
+    reboots: bool,
+    host: &LocalHost,
+) -> Result<()> {
     apply::fetch(plan, host)?;
     let mut receipt = run.begin_receipt(Some(&settings.profile.name))?;
     let applied =
         apply::apply(plan, &mut receipt, host).and_then(|_| apply::pay(earlier, &mut receipt, host));
     run.changes = receipt::read(receipt.path.clone())?.made();
-    let exit = applied.as_ref().map_or_else(|error| error.exit, |_| Exit::Done);
-    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us() })?;
-    applied.map(|_| ())
+    let applied = applied.and_then(|_| if reboots { resume::arm(host) } else { Ok(()) });
+    let done = if reboots { Exit::Reboot } else { Exit::Done };
+    let exit = applied.as_ref().map_or_else(|error| error.exit, |()| done);
+    let left = if exit == Exit::Reboot { vec![LEFT.to_owned()] } else { Vec::new() };
+    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us(), left })?;
+    applied
 }
+
+/// What a receipt says where a reboot comes first.
+const LEFT: &str =
+    "after a reboot: the driver in the kernel, the container toolkit, the engine and its configuration";
 
 fn show(run: &Run, plan: &Plan) {
     if run.manner.json {

@@ -1,6 +1,6 @@
 //! The one list that gives the order of the steps.
 
-use super::gpu::Decided;
+use super::gpu::{self, Decided};
 use super::settings::{Reader, Settings};
 use super::site::POOL_KEYS;
 use crate::daemon_config;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::lockfile::{Lock, LockedPackage};
 use crate::resources::json_keys::{Defaults, Engine, flags_without_hosts};
-use crate::resources::packages::Versions;
+use crate::resources::packages::{Manager, Versions};
 use crate::resources::repository::{Source, apt, dnf};
 use crate::resources::trace::Trace;
 use crate::steps::drop_in::DropIn;
@@ -33,7 +33,20 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
     let gpu = settings.decide_gpu(facts, upgrade)?;
     let mut keys = daemon_config::keys_to_set(&settings.daemon_asked());
     keys.extend(settings.site.gpu_keys.clone());
-    let mut steps = vec![repository::step(repository::TITLE, &source)?];
+    let mut steps = Vec::new();
+    if let Some(driver) = gpu.as_ref().and_then(|gpu| gpu.driver.as_ref()) {
+        steps.extend(driver_steps(driver, starts_nothing)?);
+        // The rest waits: what it brings looks for the driver when it is set up.
+        if driver.nouveau {
+            return Ok(steps);
+        }
+    }
+    if gpu.is_some() {
+        steps.extend(
+            gpu::driver::units_after_reboot(settings, facts).map(|units| steps::driver::loaded(&units)),
+        );
+    }
+    steps.push(repository::step(repository::TITLE, &source)?);
     if let Some(gpu) = &gpu {
         steps.push(repository::step("the source of the container toolkit", &gpu.toolkit)?);
     }
@@ -56,6 +69,27 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
         units::step(&profile.units.start, starts_nothing),
     ]);
     steps.extend(settings.site.registry.as_ref().map(registry::step));
+    Ok(steps)
+}
+
+/// The driver, and where it can be loaded now, loaded.
+fn driver_steps(driver: &gpu::driver::Decided, dnf: bool) -> Result<Vec<Step>> {
+    let source = driver.source.as_ref();
+    let mut steps: Vec<Step> = source
+        .map(|source| repository::step("the source of the driver", source))
+        .transpose()?
+        .into_iter()
+        .collect();
+    steps.push(steps::driver::step(steps::driver::Asked {
+        manager: if dnf { Manager::Dnf } else { Manager::Apt },
+        source: driver.source.clone(),
+        packages: driver.packages.clone(),
+        stream: driver.stream.as_deref().map(gpu::driver::stream_file),
+        nouveau: driver.nouveau,
+    }));
+    if !driver.nouveau {
+        steps.push(steps::driver::loaded(&driver.units));
+    }
     Ok(steps)
 }
 

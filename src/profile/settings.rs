@@ -3,7 +3,7 @@
 use super::config::{Config, Gpu, Key};
 use super::document::nearest;
 use super::form::{Fingerprint, KeyPin, Profile, Repository};
-use super::gpu::Wish;
+use super::gpu::{Choice, Wish};
 use super::library::Library;
 use super::mirrors::with_mirror;
 use super::site::{REGISTRY, Site};
@@ -25,6 +25,7 @@ pub struct Flags {
     pub version: Option<String>,
     pub channel: Option<String>,
     pub gpu: Option<Gpu>,
+    pub driver: Option<Choice>,
     pub gpu_default_runtime: bool,
     pub with: Vec<String>,
     pub wait: Option<Duration>,
@@ -107,7 +108,8 @@ impl Settings {
         let source = source(&profile.repository, channel, &config, library)?;
         let gpu = flags.gpu.or(config.gpu).unwrap_or_default();
         let default_runtime = flags.gpu_default_runtime || config.gpu_default_runtime;
-        let wish = Wish::merge(gpu, default_runtime, &profile, &config, library)?;
+        let wish =
+            Wish::merge(gpu, flags.driver.unwrap_or_default(), default_runtime, &profile, &config, library)?;
         let with = given(flags.with, config.with);
         for name in &with {
             let registry = REGISTRY.to_owned();

@@ -2,7 +2,7 @@
 //! the registry; and what a person should know of it beforehand.
 
 use super::gpu;
-use super::settings::Settings;
+use super::settings::{Settings, Trust};
 use crate::addresses::{self, Choice};
 use crate::daemon_config::{self, Severity};
 use crate::error::{Error, Result};
@@ -12,6 +12,7 @@ use crate::json::{self, KeyPath};
 use crate::resources::image::Image;
 use crate::resources::json_keys::installed_version;
 use crate::steps::daemon_json::FILE;
+use crate::steps::driver::BLOCKED;
 use crate::steps::drop_in::{DropIn, is_plain};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
@@ -41,6 +42,10 @@ pub struct Site {
     pub registry: Option<Image>,
     /// What daemon.json lacks for a card.
     pub gpu_keys: Vec<(KeyPath, Value)>,
+    /// Of NVIDIA's repository, where it had to be fetched.
+    pub cuda_key: Option<Trust>,
+    /// A run before this one installed the driver, and a reboot was needed.
+    pub driver_is_ours: bool,
 }
 
 impl Settings {
@@ -61,6 +66,10 @@ impl Settings {
         }
         notes.extend(self.move_data(facts, &file, host)?);
         self.site.registry = self.registry_image(host)?;
+        if self.wants_driver(facts)? {
+            self.site.cuda_key = self.fetched_key(facts, host)?;
+            self.site.driver_is_ours = host.exists(Path::new(BLOCKED))?;
+        }
         self.site.gpu_keys = self.gpu_keys(facts, &file, host)?;
         Ok(notes)
     }

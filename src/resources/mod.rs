@@ -9,6 +9,7 @@ pub mod group;
 pub mod image;
 pub mod json_keys;
 pub mod member;
+pub mod module;
 pub mod packages;
 pub mod repository;
 pub mod rpm_key;
@@ -263,6 +264,7 @@ kinds! {
     Unit = unit::Unit,
     Trace = trace::Trace,
     Image = image::Image,
+    Module = module::Module,
 }
 
 impl AnyChange {

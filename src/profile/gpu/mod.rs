@@ -1,8 +1,11 @@
 //! What is wanted of a card, decided from data and facts: the container toolkit, and what daemon.json says of it.
 
+mod branches;
+pub mod driver;
 mod form;
 
-pub use form::{Flat, Nvidia, Toolkit};
+pub use driver::{Choice, image_tag};
+pub use form::{Cuda, Driver, Flat, Nvidia, Signed, Toolkit};
 
 use super::config::{Config, Gpu};
 use super::form::{Profile, Repository};
@@ -15,8 +18,10 @@ use crate::resources::packages::Versions;
 use crate::resources::repository::{Source, apt, dnf};
 use crate::trust::apt::AptSource;
 use crate::version;
+use driver::CudaWish;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The runtime's program, as the toolkit's own tool names it: a later run of that changes nothing.
 const RUNTIME: &str = "nvidia-container-runtime";
@@ -31,6 +36,8 @@ pub struct Wish {
     pub default_runtime: bool,
     /// NVIDIA's container toolkit, where the profile has it.
     pub toolkit: Option<FlatSource>,
+    pub driver: Choice,
+    pub cuda: CudaWish,
 }
 
 /// A flat repository with the configuration's address and key.
@@ -44,6 +51,7 @@ pub struct FlatSource {
 impl Wish {
     pub fn merge(
         gpu: Gpu,
+        driver: Choice,
         default_runtime: bool,
         profile: &Profile,
         config: &Config,
@@ -51,7 +59,8 @@ impl Wish {
     ) -> Result<Wish> {
         let flat = profile.gpu.as_ref().map(|nvidia| &nvidia.toolkit.repository);
         let toolkit = flat.map(|flat| FlatSource::of(flat, config, library)).transpose()?;
-        Ok(Wish { gpu, default_runtime, toolkit })
+        let cuda = CudaWish::of(profile.gpu.as_ref(), config, library)?;
+        Ok(Wish { gpu, default_runtime, toolkit, driver, cuda })
     }
 }
 
@@ -113,7 +122,16 @@ pub struct Decided {
     pub packages: BTreeMap<String, Versions>,
     /// What the toolkit was called before.
     pub remove: Vec<String>,
-    pub made: Vec<std::path::PathBuf>,
+    pub made: Vec<PathBuf>,
+    /// None where one works.
+    pub driver: Option<driver::Decided>,
+}
+
+impl Decided {
+    /// Whether the rest has to wait for a reboot.
+    pub fn reboots(&self) -> bool {
+        self.driver.as_ref().is_some_and(|driver| driver.nouveau)
+    }
 }
 
 impl Settings {
@@ -131,6 +149,10 @@ impl Settings {
             Gpu::On if card => Ok(true),
             Gpu::On => Err(no_card(facts)),
         }
+    }
+
+    pub(super) fn wants_driver(&self, facts: &Facts) -> Result<bool> {
+        Ok(self.wants_toolkit(facts)? && self.wish.gpu != Gpu::Toolkit && !self.wish.driver.none)
     }
 
     /// # Errors
@@ -156,6 +178,7 @@ impl Settings {
             packages: toolkit.packages.iter().map(|name| (name.clone(), versions.clone())).collect(),
             remove: toolkit.remove.clone(),
             made: toolkit.made.clone(),
+            driver: self.decide_driver(facts)?,
         }))
     }
 }
