@@ -33,6 +33,8 @@ pub struct Host {
     boot: Option<Boot>,
     names: Vec<(String, String)>,
     variant: Variant,
+    /// Of the mirror's names those that are not of that variant.
+    variants: BTreeMap<&'static str, Variant>,
     commands: std::cell::Cell<u32>,
     log: Log,
     /// The host outlives this value, for `up`.
@@ -53,7 +55,7 @@ impl Host {
         host.lists_are_aged(Duration::ZERO)?;
         host.write("/etc/rprov/config.toml", lab::CONFIG)?;
         host.pin(Key::Docker)?;
-        host.point_at(Variant::Good)?;
+        host.point()?;
         Ok(host)
     }
 
@@ -78,6 +80,7 @@ impl Host {
             boot: None,
             names: Vec::new(),
             variant: Variant::Good,
+            variants: BTreeMap::new(),
             commands: Default::default(),
             log: Log::current(),
             stays: false,
@@ -95,6 +98,7 @@ impl Host {
             boot: Some(Boot { nspawn: None, leader }),
             names: Vec::new(),
             variant: Variant::Good,
+            variants: BTreeMap::new(),
             commands: Default::default(),
             log: Log::default(),
             stays: true,
@@ -327,6 +331,7 @@ impl Host {
         let mut host = Host::new(&self.lab, self.identity, &self.root)?;
         host.names.clone_from(&self.names);
         host.variant = self.variant;
+        host.variants.clone_from(&self.variants);
         host.note(&format!("a copy of host {}", self.number));
         Ok(host)
     }
@@ -390,7 +395,7 @@ impl Host {
     // ---- files
 
     /// A path of the host as this machine reaches it.
-    fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         match &self.boot {
             Some(boot) => PathBuf::from(format!("/proc/{}/root{path}", boot.leader)),
             None => PathBuf::from(format!("{}{path}", self.root.display())),
@@ -445,26 +450,47 @@ impl Host {
         self.run(&["useradd", "--create-home", "--shell", "/bin/bash", name])?.ok().map(drop)
     }
 
-    /// Asks another variant of the mirror from now on; also while the host runs.
+    /// Asks another variant of the mirror from now on, by all of its names; also while the host runs.
     pub fn mirror(&mut self, variant: Variant) -> Result<()> {
         self.variant = variant;
+        self.variants.clear();
         self.note(&format!("mirror: {}", variant.name()));
-        self.point_at(variant)
+        self.point()
+    }
+
+    /// The same for one of the names, such as `nvidia.github.io`.
+    pub fn mirror_of(&mut self, name: &'static str, variant: Variant) -> Result<()> {
+        self.variants.insert(name, variant);
+        self.note(&format!("mirror: {} for {name}", variant.name()));
+        self.point()
     }
 
     /// Another name in /etc/hosts.
     pub fn name(&mut self, address: &str, name: &str) -> Result<()> {
         self.names.push((address.to_string(), name.to_string()));
-        self.point_at(self.variant)
+        self.point()
     }
 
-    fn point_at(&self, variant: Variant) -> Result<()> {
-        self.write("/etc/hosts", lab::hosts_file(variant, &self.names))
+    fn point(&self) -> Result<()> {
+        let of = |name: &str| self.variants.get(name).copied().unwrap_or(self.variant);
+        self.write("/etc/hosts", lab::hosts_file(of, &self.names))
     }
 
     /// Makes one of the lab's keys the pinned one, as /etc/rprov/config.toml names it.
     pub fn pin(&self, key: Key) -> Result<()> {
         self.write("/etc/rprov/keys/lab.asc", self.lab.public(self.identity.key(key))?)
+    }
+
+    /// The same for another source: `nvidia` or `cuda`.
+    pub fn pin_source(&self, source: &str, key: Key) -> Result<()> {
+        let file = format!("/etc/rprov/keys/{source}.asc");
+        self.write(&file, self.lab.public(key)?)?;
+        let config = self.read("/etc/rprov/config.toml").unwrap_or_default();
+        let section = format!("[source.{source}]\n");
+        if config.contains(&section) {
+            return Ok(());
+        }
+        self.write("/etc/rprov/config.toml", format!("{config}\n{section}key = \"{file}\"\n"))
     }
 
     /// No lists of the distribution, as on an image that never updated.

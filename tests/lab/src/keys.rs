@@ -1,4 +1,5 @@
-//! Makes the lab's keys once: of Docker's mirror, an expired and a rogue one, of the archive, and a TLS authority.
+//! Makes the lab's keys once: of Docker's mirror and NVIDIA's, an expired and a rogue one, of the archive, and a TLS
+//! authority.
 
 use crate::{cache, sh};
 use anyhow::{Context, Result};
@@ -19,10 +20,25 @@ pub enum Key {
     Rogue,
     /// Of the distribution's archive.
     Archive,
+    /// The stand-in for the key of NVIDIA's container toolkit. As with all of NVIDIA's, the primary key signs.
+    Toolkit,
+    /// Of the CUDA repositories that have a key of this decade.
+    Cuda,
+    /// Of the older CUDA repositories: what binds its certificate together is SHA-1, as in upstream's of 2022.
+    CudaSha1,
 }
 
 impl Key {
-    pub const ALL: [Key; 5] = [Key::Docker, Key::DockerRpm, Key::Expired, Key::Rogue, Key::Archive];
+    pub const ALL: [Key; 8] = [
+        Key::Docker,
+        Key::DockerRpm,
+        Key::Expired,
+        Key::Rogue,
+        Key::Archive,
+        Key::Toolkit,
+        Key::Cuda,
+        Key::CudaSha1,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -31,7 +47,15 @@ impl Key {
             Key::Expired => "expired",
             Key::Rogue => "rogue",
             Key::Archive => "archive",
+            Key::Toolkit => "toolkit",
+            Key::Cuda => "cuda",
+            Key::CudaSha1 => "cuda-sha1",
         }
+    }
+
+    /// Whether the primary key signs by itself.
+    fn alone(self) -> bool {
+        matches!(self, Key::DockerRpm | Key::Toolkit | Key::Cuda | Key::CudaSha1)
     }
 
     /// What gpg is told of the time, to sign with a key of the past.
@@ -120,22 +144,23 @@ impl Signer {
     }
 
     /// Signs a Release file: InRelease and Release.gpg beside it.
-    pub fn sign(&self, key: Key, release: &Path) -> Result<()> {
-        let inline = release.with_file_name("InRelease");
-        let detached = release.with_file_name("Release.gpg");
-        let mail = mail(key);
-        for (how, out) in [("--clearsign", &inline), ("--detach-sign", &detached)] {
-            let out = out.to_string_lossy();
-            let mut argv: Vec<&str> = key.clock().into_iter().collect();
-            argv.extend(["--local-user", &mail, "--output", &out]);
-            if how == "--detach-sign" {
-                argv.push("--armor");
-            }
-            let release = release.to_string_lossy();
-            argv.extend([how, &release]);
-            self.gpg(&argv)?;
-        }
-        Ok(())
+    pub fn sign(&self, keys: &[Key], release: &Path) -> Result<()> {
+        self.write("--clearsign", keys, release, &release.with_file_name("InRelease"))?;
+        self.detached(keys, release, &release.with_file_name("Release.gpg"))
+    }
+
+    /// Signs a file, in a file of its own.
+    pub fn detached(&self, keys: &[Key], file: &Path, signature: &Path) -> Result<()> {
+        self.write("--detach-sign", keys, file, signature)
+    }
+
+    fn write(&self, how: &str, keys: &[Key], file: &Path, out: &Path) -> Result<()> {
+        let (file, out) = (file.to_string_lossy(), out.to_string_lossy());
+        let who: Vec<String> = keys.iter().map(|key| mail(*key)).collect();
+        let mut argv: Vec<&str> = keys.iter().filter_map(|key| key.clock()).collect();
+        argv.extend(who.iter().flat_map(|mail| ["--local-user", mail.as_str()]));
+        argv.extend(["--armor", "--output", &out, how, &file]);
+        self.gpg(&argv).map(drop)
     }
 }
 
@@ -159,20 +184,26 @@ fn make(dir: &Path, key: Key) -> Result<()> {
         Key::DockerRpm => "Docker Release (CE rpm)",
         Key::Expired => "Docker Release (expired)",
         Key::Archive => "Lab Archive",
+        Key::Toolkit => "NVIDIA CORPORATION (Open Source Projects)",
+        Key::Cuda | Key::CudaSha1 => "cudatools",
     };
     let uid = format!("{who} {}", mail(key));
     let clock = key.clock().map(|_| "--faked-system-time=20200101T000000!");
     let call = |argv: &[&str]| {
-        let all: Vec<&str> = clock.into_iter().chain(argv.iter().copied()).collect();
+        let mut all: Vec<&str> = clock.into_iter().collect();
+        if key == Key::CudaSha1 {
+            all.extend(["--cert-digest-algo", "SHA1"]);
+        }
+        all.extend(argv);
         signer.gpg(&all)
     };
     let life = if key == Key::Expired { "1y" } else { "never" };
-    let alone = key == Key::DockerRpm;
-    call(&["--quick-generate-key", &uid, "rsa3072", if alone { "sign,cert" } else { "cert" }, life])?;
+    let usage = if key.alone() { "sign,cert" } else { "cert" };
+    call(&["--quick-generate-key", &uid, "rsa3072", usage, life])?;
     let listed = signer.gpg(&["--with-colons", "--list-keys"])?;
     let finger = listed.lines().find(|line| line.starts_with("fpr:")).and_then(|line| line.split(':').nth(9));
     let finger = finger.context("gpg names no fingerprint")?;
-    if !alone {
+    if !key.alone() {
         call(&["--quick-add-key", finger, "rsa3072", "sign", life])?;
     }
     let secret = dir.join(format!("{}.secret", key.name()));

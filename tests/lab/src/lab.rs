@@ -6,7 +6,7 @@ use crate::mirror::Variant;
 use crate::net::{self, Net};
 use crate::process::{self, Run};
 use crate::server::{self, Trees};
-use crate::{archive, base, cache, dnf_archive, dnf_base, dnf_root, mirror, rpm_mirror, sh};
+use crate::{archive, base, cache, dnf_archive, dnf_base, dnf_root, mirror, nvidia_mirror, rpm_mirror, sh};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,6 +67,7 @@ impl Lab {
         let trees = Trees {
             mirror: mirror::ensure(&keys)?,
             mirror_rpm: rpm_mirror::ensure(&keys)?,
+            nvidia: nvidia_mirror::ensure(&keys)?,
             archive: archive::ensure(&keys)?,
             archive_dnf: dnf_archive::ensure(&keys)?,
         };
@@ -129,7 +130,7 @@ impl Lab {
                 None => identity.lay(&root, self.keys())?,
             }
             sh::write(&root.join("etc/hostname"), "host\n")?;
-            sh::write(&root.join("etc/hosts"), hosts_file(Variant::Good, &[]))?;
+            sh::write(&root.join("etc/hosts"), hosts_file(|_| Variant::Good, &[]))?;
             let authority = root.join("usr/local/share/ca-certificates/lab.crt");
             fs::copy(self.keys().authority(), &authority).context("laying the authority")?;
             let at = root.to_string_lossy();
@@ -181,11 +182,11 @@ pub fn runs() -> PathBuf {
     cache::dir().join("runs")
 }
 
-/// A host's /etc/hosts: the archive, the mirror's names at a variant's address, and more.
-pub fn hosts_file(variant: Variant, more: &[(String, String)]) -> String {
+/// A host's /etc/hosts: the archive, each of the mirror's names at its variant's address, and more.
+pub fn hosts_file(variant: impl Fn(&str) -> Variant, more: &[(String, String)]) -> String {
     let mut text = format!("127.0.0.1 localhost\n127.0.1.1 host\n{} {ARCHIVE}\n", net::GATEWAY);
     for name in NAMES {
-        text += &format!("{} {name}\n", net::address(variant));
+        text += &format!("{} {name}\n", net::address(variant(name)));
     }
     for (address, name) in more {
         text += &format!("{address} {name}\n");

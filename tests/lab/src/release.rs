@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Release<'a> {
     pub origin: &'a str,
     pub label: &'a str,
+    /// None where it is flat: one index, beside the Release file.
     pub suite: &'a str,
     pub components: &'a str,
     /// Seconds since 1970.
@@ -33,28 +34,36 @@ pub fn packages(dir: &Path, text: &str) -> Result<()> {
 
 /// Writes Release, InRelease and Release.gpg of the suite in `dir`, over the indexes that lie there.
 pub fn write(dir: &Path, release: &Release, key: Key, signer: &Signer) -> Result<()> {
-    let mut text = format!(
-        "Origin: {}\nLabel: {}\nSuite: {}\nCodename: {}\nDate: {}\n",
-        release.origin,
-        release.label,
-        release.suite,
-        release.suite,
-        date(release.date)?
-    );
+    write_by(dir, release, &[key], signer)
+}
+
+/// The same, signed by several.
+pub fn write_by(dir: &Path, release: &Release, keys: &[Key], signer: &Signer) -> Result<()> {
+    let mut text = format!("Origin: {}\nLabel: {}\n", release.origin, release.label);
+    if !release.suite.is_empty() {
+        text += &format!("Suite: {0}\nCodename: {0}\n", release.suite);
+    }
+    text += &format!("Date: {}\n", date(release.date)?);
     if let Some(until) = release.valid_until {
         text += &format!("Valid-Until: {}\n", date(until)?);
     }
-    text += &format!("Architectures: amd64\nComponents: {}\nSHA256:\n", release.components);
-    for component in release.components.split_whitespace() {
+    text += "Architectures: amd64\n";
+    if !release.components.is_empty() {
+        text += &format!("Components: {}\n", release.components);
+    }
+    text += "SHA256:\n";
+    let flat = release.components.is_empty().then(String::new);
+    let components = release.components.split_whitespace().map(|name| format!("{name}/binary-amd64/"));
+    for component in components.chain(flat) {
         for name in ["Packages", "Packages.gz", "Packages.bz2"] {
-            let path = format!("{component}/binary-amd64/{name}");
+            let path = format!("{component}{name}");
             let bytes = fs::read(dir.join(&path)).with_context(|| format!("reading {path}"))?;
             text += &format!(" {} {:>8} {path}\n", cache::sha256(&bytes), bytes.len());
         }
     }
     let path = dir.join("Release");
     sh::write(&path, text)?;
-    signer.sign(key, &path)
+    signer.sign(keys, &path)
 }
 
 fn date(seconds: i64) -> Result<String> {

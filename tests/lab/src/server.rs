@@ -23,10 +23,11 @@ pub struct Request {
 
 const SILENT: &str = "127.0.0.1:7777";
 
-/// What is served: Docker's mirror and the distributions' archives, each for apt and for dnf.
+/// What is served: Docker's mirror and the distributions' archives, each for apt and for dnf, and NVIDIA's.
 pub struct Trees {
     pub mirror: PathBuf,
     pub mirror_rpm: PathBuf,
+    pub nvidia: PathBuf,
     pub archive: PathBuf,
     pub archive_dnf: PathBuf,
 }
@@ -93,9 +94,11 @@ fn config(dir: &Path, cert: &Path, key: &Path, trees: &Trees) -> String {
             Variant::Unavailable => "return 503;".to_string(),
             Variant::Hang => format!("location / {{ proxy_pass http://{SILENT}; proxy_read_timeout 1h; }}"),
             _ => format!(
-                "root {}/{name}; location ~ ^/linux/(rhel|centos|fedora|rocky|alma)/ {{ root {}/{name}; }}",
+                "root {}/{name}; location ~ ^/linux/(rhel|centos|fedora|rocky|alma)/ {{ root {}/{name}; }} \
+                 location ~ ^/(libnvidia-container|nvidia-docker|nvidia-container-runtime)/ {{ root {}/{name}; }}",
                 trees.mirror.display(),
-                trees.mirror_rpm.display()
+                trees.mirror_rpm.display(),
+                trees.nvidia.display()
             ),
         };
         text += &format!(

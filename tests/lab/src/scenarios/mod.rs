@@ -6,6 +6,7 @@ mod adoption;
 mod boxes;
 pub mod by_hand;
 pub mod by_hand_dnf;
+mod card;
 mod common;
 mod daemon_json;
 mod derivatives;
@@ -39,4 +40,5 @@ pub const ALL: &[&[Scenario]] = &[
     sites::ALL,
     site_daemon::ALL,
     boxes::ALL,
+    card::ALL,
 ];
