@@ -4,7 +4,8 @@ use crate::base::Base;
 use crate::debs::{self, GENERATIONS};
 use crate::keys::{Key, Keys, Signer};
 use crate::rpm::{self, Rpm};
-use crate::{archive, cache, dnf_base, release, sh};
+use crate::stub::Stub;
+use crate::{archive, cache, dnf_base, kernel, release, sh};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -167,6 +168,9 @@ pub fn ensure(keys: &Keys) -> Result<PathBuf> {
         include_str!("dnf_archive.rs"),
         include_str!("rpm.rs"),
         include_str!("debs.rs"),
+        include_str!("kernel.rs"),
+        include_str!("stub.rs"),
+        include_str!("../stubs/dkms.sh"),
         &names.concat(),
         &keys.hash()?,
     ];
@@ -197,7 +201,18 @@ fn build(pools: &[PathBuf; 2], bases: &[PathBuf; 2], dir: &Path, keys: &Keys) ->
             if distribution.tag == "amzn2023" {
                 containers.extend(engine(pool, &work)?);
             }
-            distribution.lay(&at, &work, &of(true), &containers, &signer)?;
+            let rpms =
+                |stubs: Vec<Stub>| -> Result<Vec<Rpm>> { stubs.iter().map(|s| s.rpm(&work)).collect() };
+            let mut system = of(true);
+            system.extend(rpms(kernel::rpms(distribution.tag))?);
+            // Of the others dkms is in EPEL, which no host comes with.
+            if distribution.tag.starts_with("el") {
+                let epel = at.join(distribution.releasevers[0]).join("epel/Packages");
+                rpm::build(&rpms(vec![kernel::dkms()])?, &work, &epel)?;
+            } else {
+                system.extend(rpms(vec![kernel::dkms()])?);
+            }
+            distribution.lay(&at, &work, &system, &containers, &signer)?;
         }
     }
     sh::remove_tree(&work)

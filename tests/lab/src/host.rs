@@ -260,6 +260,11 @@ impl Host {
         }
     }
 
+    /// Whether it is booted.
+    pub fn runs(&self) -> bool {
+        self.boot.is_some()
+    }
+
     fn leader(&self) -> Result<u32> {
         Ok(self.boot.as_ref().context("the host does not run")?.leader)
     }

@@ -6,7 +6,9 @@ use crate::mirror::Variant;
 use crate::net::{self, Net};
 use crate::process::{self, Run};
 use crate::server::{self, Trees};
-use crate::{archive, base, cache, dnf_archive, dnf_base, dnf_root, mirror, nvidia_mirror, rpm_mirror, sh};
+use crate::{
+    archive, base, cache, dnf_archive, dnf_base, dnf_root, mirror, nvidia_mirror, restricted, rpm_mirror, sh,
+};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +70,7 @@ impl Lab {
             mirror: mirror::ensure(&keys)?,
             mirror_rpm: rpm_mirror::ensure(&keys)?,
             nvidia: nvidia_mirror::ensure(&keys)?,
-            archive: archive::ensure(&keys)?,
+            archive: restricted::ensure(&keys)?,
             archive_dnf: dnf_archive::ensure(&keys)?,
         };
         drop(building);
@@ -111,7 +113,7 @@ impl Lab {
         let _building = cache::lock()?;
         let (base, archive) = match identity.dnf() {
             Some(_) => (dnf_base::ensure(identity.base())?, dnf_archive::ensure(self.keys())?),
-            None => (base::ensure(identity.base())?, archive::ensure(self.keys())?),
+            None => (base::ensure(identity.base())?, restricted::ensure(self.keys())?),
         };
         let parts = [
             include_str!("lab.rs"),

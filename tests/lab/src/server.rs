@@ -95,7 +95,7 @@ fn config(dir: &Path, cert: &Path, key: &Path, trees: &Trees) -> String {
             Variant::Hang => format!("location / {{ proxy_pass http://{SILENT}; proxy_read_timeout 1h; }}"),
             _ => format!(
                 "root {}/{name}; location ~ ^/linux/(rhel|centos|fedora|rocky|alma)/ {{ root {}/{name}; }} \
-                 location ~ ^/(libnvidia-container|nvidia-docker|nvidia-container-runtime)/ {{ root {}/{name}; }}",
+                 location ~ ^/(libnvidia-container|nvidia-docker|nvidia-container-runtime|compute)/ {{ root {}/{name}; }}",
                 trees.mirror.display(),
                 trees.mirror_rpm.display(),
                 trees.nvidia.display()

@@ -17,7 +17,7 @@ pub struct Stub {
     /// Lines of a deb's control file, or of an rpm's preamble.
     pub fields: String,
     /// Path and text. What is in a directory of programs can be run; a text that begins with `-> ` is a link's target.
-    pub files: Vec<(String, String)>,
+    pub files: Vec<(String, Vec<u8>)>,
     /// Files that are the administrator's to change.
     pub conffiles: Vec<String>,
     /// Shell: after it has come, and after it was upgraded.
@@ -43,12 +43,12 @@ impl Stub {
         self
     }
 
-    pub fn file(mut self, path: impl Into<String>, text: impl Into<String>) -> Stub {
+    pub fn file(mut self, path: impl Into<String>, text: impl Into<Vec<u8>>) -> Stub {
         self.files.push((path.into(), text.into()));
         self
     }
 
-    pub fn conffile(mut self, path: &str, text: impl Into<String>) -> Stub {
+    pub fn conffile(mut self, path: &str, text: impl Into<Vec<u8>>) -> Stub {
         self.conffiles.push(path.to_string());
         self.file(path, text)
     }
@@ -73,9 +73,10 @@ impl Stub {
         fs::create_dir_all(root).context("making a package's root")?;
         for (path, text) in &self.files {
             let at = root.join(path.trim_start_matches('/'));
-            if let Some(target) = text.strip_prefix("-> ") {
+            if let Some(target) = text.strip_prefix(b"-> ") {
+                let target = String::from_utf8_lossy(target).into_owned();
                 fs::create_dir_all(at.parent().unwrap_or(root)).context("making a package's directory")?;
-                std::os::unix::fs::symlink(target, &at).with_context(|| format!("linking {path}"))?;
+                std::os::unix::fs::symlink(&target, &at).with_context(|| format!("linking {path}"))?;
                 continue;
             }
             sh::write(&at, text)?;
@@ -114,7 +115,6 @@ impl Stub {
             sh::write(&path, format!("#!/bin/sh\nset -e\nif [ \"$1\" = {when} ]; then\n{shell}fi\n"))?;
             sh::run(&["chmod", "755", &path.to_string_lossy()])?;
         }
-        fs::create_dir_all(out).context("making a directory of debs")?;
         let deb = out.join(format!("{}_{version}_amd64.deb", self.name));
         let (at, to) = (root.to_string_lossy(), deb.to_string_lossy());
         sh::run(&["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", &at, &to])?;
@@ -155,6 +155,7 @@ impl Stub {
 
 /// Builds debs, two side by side.
 pub fn debs(stubs: &[Stub], work: &Path, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).context("making a directory of debs")?;
     std::thread::scope(|scope| {
         let mut sides = Vec::new();
         for side in stubs.chunks(stubs.len().div_ceil(2).max(1)) {

@@ -2,21 +2,44 @@
 
 use super::{by_hand, by_hand_dnf};
 use crate::Host;
+use crate::card::{Card, Firmware};
 use crate::identity::Identity;
 use crate::keys::Key;
 use crate::lab::Lab;
 use crate::mirror::Variant;
+use crate::nvidia_mirror::{cuda_directory, cuda_key};
 use crate::scenario::Scenario;
 use crate::toolkit::{PACKAGES, VERSIONS};
 use anyhow::{Result, ensure};
 use std::time::Duration;
 
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "card-toolkit",
-    about: "the container toolkit comes as its page says, and each wrong variant of its repository is refused",
-    on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9, Identity::Rhel10],
-    run: toolkit,
-}];
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "card-shown",
+        about: "every card of the table is shown by the host, with its firmware and its kernel, over a reboot",
+        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9],
+        run: shown,
+    },
+    Scenario {
+        name: "card-driver",
+        about: "NVIDIA's driver comes from its own repository as its guide says, and a container sees the card",
+        on: &[
+            Identity::Ubuntu2404,
+            Identity::Debian12,
+            Identity::Rhel9,
+            Identity::Rhel10,
+            Identity::Debian13,
+            Identity::Fedora44,
+        ],
+        run: driver,
+    },
+    Scenario {
+        name: "card-toolkit",
+        about: "the container toolkit comes as its page says, and each wrong variant of its repository is refused",
+        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9, Identity::Rhel10],
+        run: toolkit,
+    },
+];
 
 const LONG: Duration = Duration::from_secs(300);
 const NVIDIA: &str = "nvidia.github.io";
@@ -94,6 +117,138 @@ fn toolkit(lab: &Lab, identity: Identity) -> Result<()> {
     );
     let wants = host.run(&[run.as_slice(), &["-e", "NVIDIA_VISIBLE_DEVICES=all", "lab", "true"]].concat())?;
     ensure!(wants.code != 0 && wants.stderr.contains("load library failed"), "{}", wants.text());
+    Ok(())
+}
+
+fn shown(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = Host::fresh(lab, identity)?;
+    host.cards(&[Card::L4, Card::V100])?;
+    host.firmware(Firmware::SecureBoot)?;
+    host.nouveau()?;
+    host.boot()?;
+    let device = "/sys/bus/pci/devices/0000:01:00.0";
+    let check = |host: &Host| -> Result<()> {
+        ensure!(host.read(&format!("{device}/device"))? == "0x27b8\n");
+        ensure!(host.sh(&format!("readlink {device}/driver"))?.stdout.ends_with("/nouveau\n"));
+        ensure!(host.sh("lsmod")?.stdout.contains("nouveau"), "lsmod does not know nouveau");
+        ensure!(host.run(&["uname", "-r"])?.stdout.trim() == host.kernel());
+        ensure!(host.read("/proc/sys/kernel/osrelease")?.trim() == host.kernel());
+        ensure!(host.run(&["systemd-detect-virt"])?.stdout == "xen\n");
+        ensure!(!host.exists("/run/systemd/container"), "it says that it is a container");
+        let efi = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+        ensure!(host.read_bytes(efi)? == [6, 0, 0, 0, 1]);
+        ensure!(host.sh("systemctl --failed --no-legend")?.stdout.is_empty(), "a unit has failed");
+        Ok(())
+    };
+    check(&host)?;
+    host.reboot()?;
+    check(&host)?;
+    let missing = host.run(&["modprobe", "nvidia"])?.code_is(1)?;
+    ensure!(missing.stderr.contains("Module nvidia not found in directory"), "{}", missing.text());
+    for card in Card::ALL {
+        host.card(card)?;
+        let said = host.sh("cat /sys/bus/pci/devices/*/modalias")?.ok()?.stdout;
+        ensure!(said.lines().any(|line| line.contains("v000010DEd0000")), "{}: {said}", card.name());
+        ensure!(said.contains("bc06sc80") == (card == Card::H100), "{}: {said}", card.name());
+    }
+    host.cards(&[])?;
+    ensure!(host.sh("grep -l 10de /sys/bus/pci/devices/*/vendor")?.stdout.is_empty(), "a card is left");
+    Ok(())
+}
+
+/// Source and key of the CUDA repository, as NVIDIA's guide has it.
+pub fn cuda_source(host: &Host) -> Result<()> {
+    let directory = cuda_directory(host.identity());
+    let url = format!("https://developer.download.nvidia.com/compute/cuda/repos/{directory}/x86_64");
+    let key = host.lab().public(cuda_key(host.identity()))?;
+    if host.identity().dnf().is_some() {
+        host.write("/etc/pki/rpm-gpg/cuda.asc", key)?;
+        return host.write(
+            "/etc/yum.repos.d/cuda.repo",
+            format!("[cuda]\nname=cuda\nbaseurl={url}\nenabled=1\ngpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/cuda.asc\n"),
+        );
+    }
+    let keyring = "/usr/share/keyrings/cuda-archive-keyring.asc";
+    host.write(keyring, key)?;
+    host.write("/etc/apt/sources.list.d/cuda.list", format!("deb [signed-by={keyring}] {url}/ /\n"))
+}
+
+fn install(host: &Host, packages: &[&str]) -> Result<()> {
+    if host.identity().dnf().is_some() {
+        return host.run_within(LONG, &[&["dnf", "install", "-y"], packages].concat())?.ok().map(drop);
+    }
+    host.run(&["apt-get", "update"])?.ok()?;
+    let argv = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y"];
+    host.run_within(LONG, &[&argv, packages].concat())?.ok().map(drop)
+}
+
+fn driver(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = Host::fresh(lab, identity)?;
+    host.card(Card::L4)?;
+    host.nouveau()?;
+    host.boot()?;
+    cuda_source(&host)?;
+    host.epel()?;
+    let headers = match identity.dnf() {
+        Some(_) => format!("kernel-devel-{}", host.kernel().trim_end_matches(".x86_64")),
+        None => format!("linux-headers-{}", host.kernel()),
+    };
+    let release = identity.dnf().map(|dnf| dnf.tag).unwrap_or_default();
+    if release == "el9" {
+        host.run_within(LONG, &["dnf", "module", "enable", "-y", "nvidia-driver:580-open"])?.ok()?;
+        install(&host, &[&headers, "nvidia-open"])?;
+    } else if identity.dnf().is_some() {
+        install(&host, &[&headers, "nvidia-open-3:580.159.04"])?;
+    } else {
+        install(&host, &[&headers, "nvidia-driver-pinning-580"])?;
+        install(&host, &["nvidia-open"])?;
+    }
+    // The card is nouveau's until the next boot.
+    let taken = host.run(&["modprobe", "nvidia"])?.code_is(1)?;
+    ensure!(taken.stderr.contains("No such device"), "{}", taken.text());
+    ensure!(host.run(&["nvidia-smi"])?.code == 9, "nvidia-smi finds a driver");
+    host.reboot()?;
+    ensure!(!host.exists("/sys/module/nouveau"), "nouveau is there again");
+    let version = "580.159.04";
+    ensure!(host.read("/sys/module/nvidia/version")?.trim() == version);
+    ensure!(host.read("/proc/driver/nvidia/version")?.contains("Open Kernel Module"));
+    let said = host.run(&["nvidia-smi", "-L"])?.ok()?.stdout;
+    ensure!(said.starts_with("GPU 0: NVIDIA L4 (UUID: GPU-"), "{said}");
+    ensure!(host.sh("ls /dev/nvidia0 /dev/nvidiactl")?.code == 0, "there are no nodes");
+    engine(&host)?;
+    toolkit_source(&host)?;
+    toolkit_install(&host, VERSIONS[2])?;
+    host.run(&["nvidia-ctk", "runtime", "configure", "--runtime=docker"])?.ok()?;
+    host.run(&["systemctl", "restart", "docker"])?.ok()?;
+    sees_the_card(&host, &["--runtime", "nvidia", "-e", "NVIDIA_VISIBLE_DEVICES=all"])?;
+    ensure!(
+        host.read("/var/log/nvidia-container-runtime.log")?.contains(" create "),
+        "the runtime did not run"
+    );
+    sees_the_card(&host, &["--gpus", "all"])?;
+    host.run(&["modprobe", "nvidia-uvm"])?.ok()?;
+    host.run(&["systemctl", "restart", "nvidia-cdi-refresh.service"])?.ok()?;
+    ensure!(host.run(&["nvidia-ctk", "cdi", "list"])?.stdout.contains("nvidia.com/gpu=all"));
+    if identity.base() == crate::base::Base::Trixie {
+        // Of the lab's two engines only the newer has CDI, and there it is behind a feature.
+        host.write("/etc/docker/daemon.json", "{\"features\":{\"cdi\":true}}")?;
+        host.run(&["systemctl", "restart", "docker"])?.ok()?;
+        sees_the_card(&host, &["--device", "nvidia.com/gpu=all"])?;
+    }
+    let fabric = host.read("/proc/driver/nvidia/gpus/0000:01:00.0/information")?;
+    ensure!(fabric.contains("GPU Firmware: \t 580.159.04"), "{fabric}");
+    host.reboot()?;
+    ensure!(host.read("/sys/module/nvidia/version")?.trim() == version, "the driver is not loaded at boot");
+    Ok(())
+}
+
+/// Nodes and libraries are in a container that is run so.
+fn sees_the_card(host: &Host, how: &[&str]) -> Result<()> {
+    let look = "ls /dev/nvidia0 /dev/nvidiactl /usr/bin/nvidia-smi /usr/lib*/libcuda.so.1 /usr/lib/*/libcuda.so.1; sleep 0.3";
+    let said = host.run(&[&["docker", "run", "--rm"], how, &["lab", "sh", "-c", look]].concat())?.ok()?;
+    for word in ["/dev/nvidia0", "/dev/nvidiactl", "/usr/bin/nvidia-smi", "libcuda.so.1"] {
+        ensure!(said.stdout.contains(word), "{how:?}: no {word}: {}", said.text());
+    }
     Ok(())
 }
 
