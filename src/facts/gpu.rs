@@ -171,7 +171,8 @@ pub(super) fn gpu(host: &dyn Look, kernel: &str) -> Option<Gpu> {
         nouveau: any_exists(host, &["/sys/module/nouveau"]),
         // Four bytes of attributes, then the value.
         secure_boot: host.read(Path::new(SECURE_BOOT)).ok().flatten().is_some_and(|b| b.get(4) == Some(&1)),
-        headers: any_exists(host, &[&format!("/lib/modules/{kernel}/build")]),
+        // Rpm's kernels bring the link, which leads nowhere until the headers come.
+        headers: !names(&format!("/lib/modules/{kernel}/build")).is_empty(),
         dkms: names("/var/lib/dkms/nvidia").into_iter().filter(|name| is_version(name)).collect(),
         mig: names("/proc/driver/nvidia/capabilities")
             .iter()
@@ -364,7 +365,7 @@ mod tests {
                 format!("/lib/modules/{KERNEL}/modules.dep"),
                 "updates/dkms/nvidia.ko.zst: kernel/drivers/x.ko\n",
             )
-            .directory(format!("/lib/modules/{KERNEL}/build"))
+            .file(format!("/lib/modules/{KERNEL}/build/Makefile"), "")
             .file("/dev/nvidia0", "")
             .file("/dev/nvidiactl", "")
             .file("/dev/null", "")

@@ -56,6 +56,8 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
         options.push(format!("system_cachedir={}", cache.display()));
     }
     options.extend(state.needed.iter().map(|id| format!("{id}.skip_if_unavailable=0")));
+    // A stream that the plan enables is not enabled yet: versions are named exactly.
+    options.extend(state.needed.iter().map(|id| format!("{id}.module_hotfixes=1")));
     let mut options: Vec<String> = options.into_iter().map(|option| format!("--setopt={option}")).collect();
     // It writes redhat.repo anew at any call of dnf (subscription-manager's dnf plugin).
     if host.at(Path::new(SUBSCRIPTION_PLUGIN)).exists() {

@@ -11,6 +11,7 @@ mod common;
 mod daemon_json;
 mod derivatives;
 mod dnf;
+mod gpu;
 mod interruption;
 mod json_stream;
 mod main_job;
@@ -41,4 +42,5 @@ pub const ALL: &[&[Scenario]] = &[
     site_daemon::ALL,
     boxes::ALL,
     card::ALL,
+    gpu::ALL,
 ];

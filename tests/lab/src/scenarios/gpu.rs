@@ -1,0 +1,106 @@
+//! `rprov install --gpu=toolkit`: what lets containers use a card, on a machine that may not have one.
+
+use super::common::{leaves_all_alone, packages_are_whole, succeeds};
+use super::product::{host, install, rprov, same, says, uninstall, version};
+use crate::Host;
+use crate::identity::Identity;
+use crate::keys::Key;
+use crate::lab::Lab;
+use crate::mirror::Variant;
+use crate::scenario::Scenario;
+use crate::toolkit::{PACKAGES, VERSIONS};
+use anyhow::{Result, ensure};
+
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "gpu-toolkit",
+        about: "the container toolkit comes with the engine, which starts once, and an uninstall leaves the same tree",
+        on: &[Identity::Ubuntu2404, Identity::Rhel9, Identity::Debian12, Identity::Mint22],
+        run: toolkit,
+    },
+    Scenario {
+        name: "gpu-toolkit-added",
+        about: "an engine that is there gets the toolkit and one restart, and keeps what its daemon.json says",
+        on: &[Identity::Ubuntu2404, Identity::Rhel9],
+        run: added,
+    },
+    Scenario {
+        name: "gpu-toolkit-refused",
+        about: "a wrong key, a wrong index and versions below the floor are refused, and nothing is touched",
+        on: &[Identity::Ubuntu2404, Identity::Rhel9],
+        run: refused,
+    },
+];
+
+pub const NVIDIA: &str = "nvidia.github.io";
+pub const DAEMON: &str = "/etc/docker/daemon.json";
+
+/// A fresh host with rprov, which believes the lab's keys.
+pub fn fresh(lab: &Lab, identity: Identity) -> Result<Host> {
+    let host = host(lab, identity)?;
+    host.pin_source("nvidia", Key::Toolkit)?;
+    Ok(host)
+}
+
+/// The four packages, all of this version.
+pub fn has_toolkit(host: &Host, wanted: &str) -> Result<()> {
+    for name in PACKAGES {
+        let found = version(host, name)?;
+        ensure!(found == format!("{wanted}-1"), "{name} is {found}, and not {wanted}-1");
+    }
+    Ok(())
+}
+
+fn toolkit(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = fresh(lab, identity)?;
+    let before = host.state()?;
+    let said = install(&host, &["--gpu=toolkit"])?;
+    says(&said, &["there is no card here"])?;
+    has_toolkit(&host, VERSIONS[2])?;
+    let json: serde_json::Value = serde_json::from_str(&host.read(DAEMON)?)?;
+    ensure!(json["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime", "daemon.json is {json}");
+    let starts = host.starts_of("docker.service")?;
+    ensure!(starts == 1, "the engine started {starts} times");
+    let runtimes = host
+        .run(&["docker", "info", "--format", "{{range $name, $_ := .Runtimes}}{{$name}} {{end}}"])?
+        .ok()?;
+    ensure!(runtimes.stdout.contains("nvidia"), "the engine knows {}", runtimes.stdout);
+    packages_are_whole(&host)?;
+    says(&rprov(&host, &["install", "--yes", "--gpu=toolkit"])?.ok()?, &["nothing to do"])?;
+    rprov(&host, &["status"])?.ok()?;
+    uninstall(&host, &["--purge-data"])?;
+    same("after the uninstall", &before, &host.state()?, &[])
+}
+
+fn added(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = fresh(lab, identity)?;
+    install(&host, &[])?;
+    let text = "{\n\t\"features\": {\"buildkit\": true},\n\t\"runtimes\": {\"kata\": {\"path\": \"/usr/bin/kata\"}},\n\t\"shutdown-timeout\": 20\n}\n";
+    host.write(DAEMON, text)?;
+    host.run(&["systemctl", "restart", "docker"])?.ok()?;
+    let starts = host.starts_of("docker.service")?;
+    succeeds(&host, &["rprov", "install", "--yes", "--gpu=toolkit"])?;
+    has_toolkit(&host, VERSIONS[2])?;
+    let again = host.starts_of("docker.service")?;
+    ensure!(again == starts + 1, "the engine restarted {} times", again - starts);
+    let json: serde_json::Value = serde_json::from_str(&host.read(DAEMON)?)?;
+    ensure!(json["runtimes"]["kata"]["path"] == "/usr/bin/kata" && json["shutdown-timeout"] == 20, "{json}");
+    ensure!(json["features"]["buildkit"] == true, "{json}");
+    // Without its receipts an uninstall would know nothing: the second run's are its own.
+    says(&rprov(&host, &["install", "--yes", "--gpu=toolkit"])?.ok()?, &["nothing to do"])
+}
+
+fn refused(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = fresh(lab, identity)?;
+    let plan = ["rprov", "install", "--yes", "--gpu=toolkit"];
+    for (variant, words) in [
+        (Variant::RogueKey, &["not that of the pinned key"] as &[&str]),
+        (Variant::OnlyOld, &["at or above 1.17.8"]),
+    ] {
+        host.mirror_of(NVIDIA, variant)?;
+        leaves_all_alone(&host, &plan, 4, words)?;
+    }
+    host.mirror_of(NVIDIA, Variant::Good)?;
+    leaves_all_alone(&host, &["rprov", "install", "--yes", "--gpu"], 4, &["no card", "--gpu=toolkit"])
+        .map(drop)
+}
