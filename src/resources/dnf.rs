@@ -155,9 +155,9 @@ pub fn download(specs: &[String]) -> Command {
 }
 
 /// The installation itself, from what was fetched. Ours are files, each checked; so its repository has no say here.
-pub fn install(specs: &[String], without: &[String], five: bool) -> Command {
+pub fn install(specs: &[String], without: &[String], signed: bool, five: bool) -> Command {
     let mut arguments = aside(five);
-    arguments.push("--setopt=localpkg_gpgcheck=1".to_owned());
+    arguments.push(format!("--setopt=localpkg_gpgcheck={}", u8::from(signed)));
     // A dnf that outlives us does not take the files from under the next run: we take them away ourselves.
     arguments.push("--setopt=keepcache=1".to_owned());
     arguments.push("--setopt=*.skip_if_unavailable=1".to_owned());

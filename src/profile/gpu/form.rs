@@ -86,7 +86,7 @@ pub struct CudaKey {
     pub fingerprint: Fingerprint,
 }
 
-/// The distribution's own packages; `{flavour}` stands for the kind of kernel: `generic`, `aws`.
+/// The distribution's own packages: modules for the very kernel that runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signed {

@@ -46,7 +46,10 @@ fn host(os_release: &str, cards: &[&str]) -> FakeHost {
         .file("/proc/sys/kernel/osrelease", "6.8.0-45-generic\n");
     for (number, device) in cards.iter().enumerate() {
         let at = |field: &str| format!("/sys/bus/pci/devices/0000:0{number}:00.0/{field}");
-        host = host.file(at("vendor"), "0x10de").file(at("class"), "0x030200").file(at("device"), format!("0x{device}"));
+        host = host
+            .file(at("vendor"), "0x10de")
+            .file(at("class"), "0x030200")
+            .file(at("device"), format!("0x{device}"));
     }
     host
 }
@@ -145,14 +148,19 @@ fn where_no_driver_could_work_none_is_begun() {
     let cases = [
         (card().file("/run/systemd/container", "lxc"), "this is a container (lxc)"),
         (
-            card().file("/sys/module/nvidia/version", "580.82.07").file("/usr/lib64/libnvidia-ml.so.580.95.05", ""),
+            card()
+                .file("/sys/module/nvidia/version", "580.82.07")
+                .file("/usr/lib64/libnvidia-ml.so.580.95.05", ""),
             "the loaded module is 580.82.07, and the library 580.95.05",
         ),
         (card().file("/usr/bin/nvidia-uninstall", ""), "`.run` file"),
         (host(BOOKWORM, &["27b8"]).file(SECURE_BOOT, "\u{6}\0\0\0\u{1}"), "Secure Boot is on"),
         (host(NOBLE, &["2901"]).file(SECURE_BOOT, "\u{6}\0\0\0\u{1}"), ""),
         (host(EL10, &["27b8"]), "no whole fingerprint is known"),
-        (host("ID=debian\nVERSION_ID=11\nVERSION_CODENAME=bullseye\n", &["27b8"]), "NVIDIA has no repository"),
+        (
+            host("ID=debian\nVERSION_ID=11\nVERSION_CODENAME=bullseye\n", &["27b8"]),
+            "NVIDIA has no repository",
+        ),
     ];
     for (host, reason) in cases {
         match decided(&host, On, "") {
@@ -175,11 +183,17 @@ fn what_comes_fits_the_host() {
     let noble = driver(&host(NOBLE, &["27b8"]));
     assert_eq!(names(&noble), ["linux-headers-6.8.0-45-generic", "nvidia-driver-pinning-580", "nvidia-open"]);
     let Some(Source::Apt(source)) = &noble.source else { panic!("it is apt's") };
-    assert_eq!(source.index.root, "https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64");
+    assert_eq!(
+        source.index.root,
+        "https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64"
+    );
     assert_eq!(source.index.pin.fingerprints, ["EB693B3035CD5710E231E123A4B469963BF863CC"]);
     let signed = driver(&host(NOBLE, &["1db6"]).file(SECURE_BOOT, "\u{6}\0\0\0\u{1}"));
     assert_eq!(signed.source, None);
-    assert!(names(&signed).contains(&"linux-modules-nvidia-580-server-6.8.0-45-generic".to_owned()), "{signed:?}");
+    assert!(
+        names(&signed).contains(&"linux-modules-nvidia-580-server-6.8.0-45-generic".to_owned()),
+        "{signed:?}"
+    );
     let switched = host(NOBLE, &["2330"])
         .file("/sys/bus/pci/devices/0000:c1:00.0/vendor", "0x10de")
         .file("/sys/bus/pci/devices/0000:c1:00.0/device", "0x22a3")

@@ -301,7 +301,9 @@ impl Packages {
         }
         if !specs.is_empty() {
             let (files, without) = self.files(actions, state, host)?;
-            run(dnf::install(&files, &without, five))?;
+            // Where an index is signed and not its packages, their digests were held against it.
+            let signed = self.dnf_sources().all(|source| source.signed == repository::Signed::Packages);
+            run(dnf::install(&files, &without, signed, five))?;
         }
         // dnf takes the distribution's own key into rpm's database, where it was not yet: it may do so again.
         let news: Vec<String> = rpm_key::all(host)?.into_iter().filter(|key| !keys.contains(key)).collect();

@@ -12,6 +12,7 @@ mod daemon_json;
 mod derivatives;
 mod dnf;
 mod gpu;
+mod gpu_driver;
 mod interruption;
 mod json_stream;
 mod main_job;
@@ -43,4 +44,5 @@ pub const ALL: &[&[Scenario]] = &[
     boxes::ALL,
     card::ALL,
     gpu::ALL,
+    gpu_driver::ALL,
 ];
