@@ -36,6 +36,10 @@ fn state(host: &dyn Look) -> Result<Option<State>> {
 
 fn keep(state: &State, host: &dyn Touch) -> Result<()> {
     let text = serde_json::to_vec(state).or_fail(|| format!("cannot write `{STATE}`"))?;
+    let directory = Path::new(STATE).parent().unwrap_or(Path::new("/"));
+    if !host.exists(directory)? {
+        host.make_directory(directory, Owner { uid: 0, gid: 0, mode: 0o700 })?;
+    }
     host.write(Path::new(STATE), &text, Owner { uid: 0, gid: 0, mode: 0o600 })
 }
 
@@ -113,14 +117,14 @@ pub fn resume(run: &mut Run) -> Result<Exit> {
 
 fn again(run: &mut Run) -> Result<Exit> {
     let receipts = receipt::all(Path::new("/"))?;
-    let arguments = receipts.iter().rev().filter(|past| past.verb == "install").find_map(|past| {
+    let typed_then = receipts.iter().rev().filter(|past| past.verb == "install").find_map(|past| {
         match past.entries.first() {
-            Some(Entry::Header { arguments, .. }) => Some(arguments.clone()),
+            // An attempt before this one has a receipt too.
+            Some(Entry::Header { arguments, .. }) if arguments != &["resume"] => Some(arguments.clone()),
             _ => None,
         }
     });
-    let arguments = arguments
-        .filter(|arguments| arguments.first().is_some_and(|first| first != "resume"))
+    let arguments = typed_then
         .ok_or_else(|| Error::failed("cannot go on").because("no receipt says what was asked for"))?;
     let typed = Cli::try_parse_from(std::iter::once("rprov".to_owned()).chain(arguments))
         .or_fail(|| "cannot read what was asked for before the reboot".into())?;

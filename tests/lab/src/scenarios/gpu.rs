@@ -1,6 +1,7 @@
 //! `rprov install --gpu=toolkit`: what lets containers use a card, on a machine that may not have one.
 
-use super::common::{leaves_all_alone, packages_are_whole, succeeds};
+use super::by_hand;
+use super::common::{LONG, leaves_all_alone, packages_are_whole, succeeds};
 use super::product::{host, install, rprov, says, uninstall, version};
 use super::uninstall::{EXCEPTIONS, back};
 use crate::Host;
@@ -9,8 +10,9 @@ use crate::keys::Key;
 use crate::lab::Lab;
 use crate::mirror::Variant;
 use crate::scenario::Scenario;
-use crate::toolkit::{PACKAGES, VERSIONS};
+use crate::toolkit::{LEGACY_DAEMON_JSON, LEGACY_LIST, PACKAGES, VERSIONS};
 use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -30,6 +32,12 @@ pub const ALL: &[Scenario] = &[
         about: "a wrong key, a wrong index and versions below the floor are refused, and nothing is touched",
         on: &[Identity::Ubuntu2404, Identity::Rhel9],
         run: refused,
+    },
+    Scenario {
+        name: "gpu-legacy",
+        about: "nvidia-docker2 with its list and its daemon.json gives way to the toolkit, and comes back",
+        on: &[Identity::Ubuntu2404],
+        run: legacy,
     },
 ];
 
@@ -96,6 +104,47 @@ fn added(lab: &Lab, identity: Identity) -> Result<()> {
     ensure!(json["features"]["buildkit"] == true, "{json}");
     // Without its receipts an uninstall would know nothing: the second run's are its own.
     says(&rprov(&host, &["install", "--yes", "--gpu=toolkit"])?.ok()?, &["nothing to do"])
+}
+
+fn legacy(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = fresh(lab, identity)?;
+    by_hand::source(&host)?;
+    by_hand::install(&host)?;
+    let list = "/etc/apt/sources.list.d/nvidia-docker.list";
+    host.write("/etc/apt/trusted.gpg.d/nvidia-docker.asc", host.lab().public(Key::Toolkit)?)?;
+    host.write(list, LEGACY_LIST)?;
+    host.run(&["apt-get", "update"])?.ok()?;
+    host.run_within(LONG, &["apt-get", "install", "-y", "nvidia-docker2"])?.ok()?;
+    let before = host.read(DAEMON)?;
+    ensure!(before == LEGACY_DAEMON_JSON, "{before}");
+    let packages = host.packages()?;
+    succeeds(&host, &["rprov", "install", "--yes", "--gpu=toolkit"])?;
+    has_toolkit(&host, VERSIONS[2])?;
+    ensure!(
+        !host.exists(list) && !host.exists("/etc/apt/trusted.gpg.d/nvidia-docker.asc"),
+        "its sources are left"
+    );
+    ensure!(
+        host.run(&["dpkg-query", "-W", "-f", "${db:Status-Status}", "nvidia-docker2"])?.stdout
+            == "config-files"
+    );
+    let json: serde_json::Value = serde_json::from_str(&host.read(DAEMON)?)?;
+    ensure!(json["runtimes"]["nvidia"]["runtimeArgs"].is_array(), "its runtime was not kept: {json}");
+    says(&rprov(&host, &["install", "--yes", "--gpu=toolkit"])?.ok()?, &["nothing to do"])?;
+    uninstall(&host, &[])?;
+    ensure!(host.read(list)? == LEGACY_LIST && host.read(DAEMON)? == before, "its files did not come back");
+    let lines = changed(&packages, &host.packages()?);
+    ensure!(lines.is_empty(), "other packages than before:\n{}", lines.join("\n"));
+    Ok(())
+}
+
+/// What is in one and not in the other.
+fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+    let only = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>, sign: &str| -> Vec<String> {
+        let missing = a.iter().filter(|(name, version)| b.get(*name) != Some(*version));
+        missing.map(|(name, version)| format!("{sign} {name} {version}")).collect()
+    };
+    [only(before, after, "-"), only(after, before, "+")].concat()
 }
 
 fn refused(lab: &Lab, identity: Identity) -> Result<()> {
