@@ -81,6 +81,7 @@ Description=The machine that the lab's host pretends to be
 DefaultDependencies=no
 After=lab-cgroup.service
 Before=sysinit.target systemd-tmpfiles-setup-dev.service systemd-udevd.service systemd-modules-load.service
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot

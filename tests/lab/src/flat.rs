@@ -39,6 +39,8 @@ pub struct Flat<'a> {
     pub label: &'a str,
     pub keys: &'a [Key],
     pub date: i64,
+    /// Done to a directory of rpms of so many generations when its index is written, and before that is signed.
+    pub indexed: &'a dyn Fn(&Path, usize) -> Result<()>,
 }
 
 impl Flat<'_> {
@@ -161,6 +163,7 @@ impl Flat<'_> {
             rpm::sign(&rpm::list(dir)?, self.signers(variant)[0], signer)?;
         }
         rpm::index(dir, self.date(variant))?;
+        (self.indexed)(dir, self.count(variant))?;
         let data = dir.join("repodata");
         let repomd = data.join("repomd.xml");
         if signs {

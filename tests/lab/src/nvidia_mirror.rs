@@ -185,6 +185,7 @@ fn toolkit_of(
         label: LABEL,
         keys: &[Key::Toolkit],
         date,
+        indexed: &|_, _| Ok(()),
     };
     flat(&debs).debs(variant, &stable.join("deb/amd64"), signer)?;
     // The packages are not signed: repomd.xml is.
@@ -199,8 +200,15 @@ fn toolkit_of(
 fn legacy(root: &Path, packages: &Path, date: i64, keys: &Keys, signer: &Signer) -> Result<()> {
     let lay = |path: &str, generations: &[PathBuf]| -> Result<()> {
         let all: Vec<PathBuf> = generations.iter().cloned().chain([PathBuf::new()]).collect();
-        let flat =
-            Flat { generations: &all, victim: "", origin: ORIGIN, label: LABEL, keys: &[Key::Toolkit], date };
+        let flat = Flat {
+            generations: &all,
+            victim: "",
+            origin: ORIGIN,
+            label: LABEL,
+            keys: &[Key::Toolkit],
+            date,
+            indexed: &|_, _| Ok(()),
+        };
         if path.contains("centos8") {
             flat.rpms(Variant::Good, &root.join(path), true, signer)
         } else {
@@ -237,24 +245,28 @@ impl Cuda {
         let generations = [0, 1, 2].map(|n: usize| from.join(n.to_string()));
         let flat = Flat {
             generations: &generations,
-            victim: "libnvidia-compute",
+            victim: if self.tag.is_some() { "nvidia-driver-cuda" } else { "libnvidia-compute" },
             origin: "NVIDIA",
             label: "NVIDIA CUDA",
             keys: self.keys,
             date,
+            indexed: &|dir, count| self.add_streams(dir, count),
         };
-        let Some(tag) = self.tag else { return flat.debs(variant, &at, signer) };
-        let flat = Flat { victim: "nvidia-driver-cuda", ..flat };
-        sh::write(&at.join(format!("cuda-{}.repo", self.name)), self.repo())?;
-        flat.rpms(variant, &at, false, signer)?;
-        // Release 10 and Fedora have no modules any more.
-        if variant != Variant::Good || !["el9", "amzn2023"].contains(&tag) {
-            return Ok(());
+        if self.tag.is_none() {
+            return flat.debs(variant, &at, signer);
         }
-        let versions: Vec<&str> = GENERATIONS[..2].iter().flat_map(|of| of.iter().copied()).collect();
-        sh::write(&at.join("modules.yaml"), driver::streams(&at, &versions, tag)?)?;
-        sh::run_in(&at, &["modifyrepo_c", "--mdtype=modules", "modules.yaml", "repodata"])?;
-        fs::remove_file(at.join("modules.yaml")).context("removing modules.yaml")
+        sh::write(&at.join(format!("cuda-{}.repo", self.name)), self.repo())?;
+        flat.rpms(variant, &at, false, signer)
+    }
+
+    /// The modules of dnf; release 10 and Fedora have none any more.
+    fn add_streams(&self, dir: &Path, generations: usize) -> Result<()> {
+        let Some(tag) = self.tag.filter(|tag| ["el9", "amzn2023"].contains(tag)) else { return Ok(()) };
+        let versions: Vec<&str> =
+            GENERATIONS[..generations].iter().flat_map(|of| of.iter().copied()).collect();
+        sh::write(&dir.join("modules.yaml"), driver::streams(dir, &versions, tag)?)?;
+        sh::run_in(dir, &["modifyrepo_c", "--mdtype=modules", "modules.yaml", "repodata"])?;
+        fs::remove_file(dir.join("modules.yaml")).context("removing modules.yaml")
     }
 
     /// Upstream's .repo file.

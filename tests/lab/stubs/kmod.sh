@@ -9,7 +9,10 @@ module=
 remove=
 boot=
 quiet=
+last=
 for word; do
+	case $last in -F | --field | -C | -S | -d) last=; continue ;; esac
+	last=$word
 	case $word in
 	--boot) boot=yes ;;
 	-r | --remove) remove=yes ;;
@@ -31,12 +34,12 @@ cards() { # The displays that nobody has.
 add() { # MODULE USED-BY...
 	mkdir -p "/sys/module/$1"
 	echo 0 >"/sys/module/$1/refcnt"
-	echo "$1 100000 0 - Live 0x0000000000000000" >>/proc/modules
+	echo "$1 100000 0 - Live 0x0000000000000000" >>/run/lab/modules
 }
 drop() {
 	rm -rf "/sys/module/$1"
-	grep -v "^$1 " /proc/modules >/run/lab/modules
-	cat /run/lab/modules >/proc/modules
+	grep -v "^$1 " /run/lab/modules >/run/lab/modules.new
+	cat /run/lab/modules.new >/run/lab/modules
 }
 file_of() { find "/lib/modules/$kernel/" -name "$1.ko" 2>/dev/null | head -n 1; }
 said() { sed -n "s/^$1: //p" "$2"; }
@@ -159,7 +162,7 @@ modinfo)
 		signer=$(said signer "$file")
 		[ "$signer" = none ] || text="$text
 signer:         $signer"
-		field=
+		field= last=
 		for word; do
 			case $last in -F | --field) field=$word ;; esac
 			case $word in -F?*) field=${word#-F} ;; --field=*) field=${word#*=} ;; esac
@@ -174,6 +177,10 @@ depmod)
 	mkdir -p "/lib/modules/$kernel"
 	(cd "/lib/modules/$kernel" && find . -name '*.ko' | sed 's|^\./||; s|$|:|' | sort) >"/lib/modules/$kernel/modules.dep.new"
 	mv "/lib/modules/$kernel/modules.dep.new" "/lib/modules/$kernel/modules.dep"
+	;;
+lsmod)
+	echo 'Module                  Size  Used by'
+	awk '{ printf "%-20s %9d  %d\n", $1, $2, $3 }' /run/lab/modules
 	;;
 *) real "$@" ;;
 esac

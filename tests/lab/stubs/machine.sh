@@ -6,6 +6,7 @@ is=/usr/lib/lab/machine
 kernel=$(cat $is/kernel)
 
 # A virtual machine, and no container.
+mkdir -p /run/lab
 rm -f /run/systemd/container
 mount -o remount,rw /sys 2>/dev/null || true
 fresh() { # An empty directory of the kernel's, new at each call.
@@ -58,8 +59,11 @@ esac
 # Modules: none yet but what this machine's own kernel has.
 fresh /proc/driver
 rm -f /dev/nvidia*
-grep -v '^nvidia\|^nouveau' /proc/modules >/run/lab/modules || true
-over /proc/modules </run/lab/modules
+# A kernel that cannot load modules has no /proc/modules: lsmod reads this list either way.
+grep -v '^nvidia\|^nouveau' /proc/modules >/run/lab/modules.new 2>/dev/null || true
+[ ! -e /proc/modules ] || while mountpoint -q /proc/modules; do umount /proc/modules; done
+mv /run/lab/modules.new /run/lab/modules
+[ ! -e /proc/modules ] || mount --bind /run/lab/modules /proc/modules
 if [ -d /sys/module ] && ! mountpoint -q /sys/module; then
 	mkdir -p /run/lab/module
 	mount --bind /sys/module /run/lab/module

@@ -34,6 +34,24 @@ pub const ALL: &[Scenario] = &[
         run: driver,
     },
     Scenario {
+        name: "card-choices",
+        about: "which modules the kernel takes depends on card, flavour, branch and signature, as upstream's do",
+        on: &[Identity::Ubuntu2404, Identity::Ubuntu2204],
+        run: choices,
+    },
+    Scenario {
+        name: "card-legacy",
+        about: "a host of nvidia-docker2's time: three lines without a key, and daemon.json as a conffile",
+        on: &[Identity::Ubuntu2204, Identity::Rhel9],
+        run: legacy,
+    },
+    Scenario {
+        name: "card-cuda-faults",
+        about: "each wrong variant of the CUDA repository is refused, and so is its old key where apt is new",
+        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9],
+        run: cuda_faults,
+    },
+    Scenario {
         name: "card-toolkit",
         about: "the container toolkit comes as its page says, and each wrong variant of its repository is refused",
         on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9, Identity::Rhel10],
@@ -43,6 +61,7 @@ pub const ALL: &[Scenario] = &[
 
 const LONG: Duration = Duration::from_secs(300);
 const NVIDIA: &str = "nvidia.github.io";
+const CUDA: &str = "developer.download.nvidia.com";
 
 /// Key and source of the toolkit, as its page has it; the page's key is the real one.
 pub fn toolkit_source(host: &Host) -> Result<()> {
@@ -93,7 +112,7 @@ fn toolkit(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = Host::booted(lab, identity)?;
     engine(&host)?;
     toolkit_source(&host)?;
-    refusals(&mut host)?;
+    refusals_of(&mut host, NVIDIA, PACKAGES[3])?;
     toolkit_install(&host, VERSIONS[2])?;
     let packages = host.packages()?;
     for name in PACKAGES {
@@ -220,6 +239,7 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
     toolkit_install(&host, VERSIONS[2])?;
     host.run(&["nvidia-ctk", "runtime", "configure", "--runtime=docker"])?.ok()?;
     host.run(&["systemctl", "restart", "docker"])?.ok()?;
+    image(&host)?;
     sees_the_card(&host, &["--runtime", "nvidia", "-e", "NVIDIA_VISIBLE_DEVICES=all"])?;
     ensure!(
         host.read("/var/log/nvidia-container-runtime.log")?.contains(" create "),
@@ -242,38 +262,188 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
     Ok(())
 }
 
+/// The lab's image with the directories that NVIDIA's hooks write into, as `card`.
+fn image(host: &Host) -> Result<()> {
+    let argv = [
+        "docker", "run", "--name", "made", "lab", "busybox", "mkdir", "-p", "/etc", "/tmp", "/usr/lib",
+        "/usr/bin",
+    ];
+    host.run(&argv)?.ok()?;
+    host.run(&["docker", "commit", "made", "card"])?.ok()?;
+    host.run(&["docker", "rm", "made"])?.ok().map(drop)
+}
+
 /// Nodes and libraries are in a container that is run so.
 fn sees_the_card(host: &Host, how: &[&str]) -> Result<()> {
-    let look = "ls /dev/nvidia0 /dev/nvidiactl /usr/bin/nvidia-smi /usr/lib*/libcuda.so.1 /usr/lib/*/libcuda.so.1; sleep 0.3";
-    let said = host.run(&[&["docker", "run", "--rm"], how, &["lab", "sh", "-c", look]].concat())?.ok()?;
+    let look = "ls /dev/nvidia0 /dev/nvidiactl /usr/bin/nvidia-smi /usr/lib*/libcuda.so.1 /usr/lib/*/libcuda.so.1; sleep 0.3; true";
+    let said = host.run(&[&["docker", "run", "--rm"], how, &["card", "sh", "-c", look]].concat())?.ok()?;
     for word in ["/dev/nvidia0", "/dev/nvidiactl", "/usr/bin/nvidia-smi", "libcuda.so.1"] {
         ensure!(said.stdout.contains(word), "{how:?}: no {word}: {}", said.text());
     }
     Ok(())
 }
 
-/// What apt and dnf say to each variant of the toolkit's repository; the engine's is right throughout.
-fn refusals(host: &mut Host) -> Result<()> {
+fn choices(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = Host::fresh(lab, identity)?;
+    host.card(Card::L4)?;
+    host.firmware(Firmware::SecureBoot)?;
+    host.boot()?;
+    cuda_source(&host)?;
+    let headers = format!("linux-headers-{}", host.kernel());
+    // The metapackage follows another kernel than the one that runs.
+    install(&host, &["linux-headers-generic", "nvidia-open"])?;
+    ensure!(host.run(&["modprobe", "nvidia"])?.stderr.contains("not found in directory"));
+    install(&host, &[&headers])?;
+    let rejected = host.run(&["modprobe", "nvidia"])?.code_is(1)?;
+    ensure!(rejected.stderr.contains("Key was rejected by service"), "{}", rejected.text());
+    host.run_within(LONG, &["apt-get", "purge", "-y", "--autoremove", "nvidia-open", "nvidia-dkms-open"])?
+        .ok()?;
+    ensure!(
+        host.read(&format!("/lib/modules/{}/modules.dep", host.kernel()))?.is_empty(),
+        "a module is left"
+    );
+    host.remove("/etc/apt/sources.list.d/cuda.list")?;
+    let signed = ["linux-modules-nvidia-580-server-open-generic", "nvidia-headless-no-dkms-580-server-open"];
+    install(&host, &[signed.as_slice(), &["nvidia-utils-580-server"]].concat())?;
+    host.run(&["modprobe", "nvidia"])?.ok()?;
+    ensure!(host.run(&["nvidia-smi", "-L"])?.ok()?.stdout.contains("NVIDIA L4"));
+    ensure!(host.run(&["modinfo", "-F", "signer", "nvidia"])?.stdout.contains("Canonical"));
+    host.run(&["systemctl", "restart", "nvidia-persistenced"])?.ok()?;
+    host.firmware(Firmware::Bios)?;
+    cuda_source(&host)?;
+    install(&host, &["nvidia-driver-pinning-580"])?;
+    host.run_within(
+        LONG,
+        &[
+            "apt-get",
+            "purge",
+            "-y",
+            "--autoremove",
+            "nvidia*580-server*",
+            "libnvidia*",
+            "linux-modules-nvidia*",
+        ],
+    )?
+    .ok()?;
+    install(&host, &["cuda-drivers"])?;
+    let loads = |card: Card| -> Result<bool> {
+        host.card(card)?;
+        Ok(host.exists("/sys/module/nvidia"))
+    };
+    for (card, proprietary) in [
+        (Card::V100, true),
+        (Card::P100, true),
+        (Card::L4, true),
+        (Card::A100, true),
+        (Card::H100, true),
+        (Card::Gtx1650, true),
+        (Card::B200, false),
+        (Card::K80, false),
+    ] {
+        ensure!(loads(card)? == proprietary, "580 with proprietary modules and {}", card.name());
+    }
+    install(&host, &["nvidia-open"])?;
+    for (card, open) in [
+        (Card::V100, false),
+        (Card::P100, false),
+        (Card::L4, true),
+        (Card::H100, true),
+        (Card::Gtx1650, true),
+        (Card::B200, true),
+    ] {
+        ensure!(loads(card)? == open, "580 with open modules and {}", card.name());
+    }
+    // The library alone is upgraded: the module that is loaded is another.
+    host.remove("/etc/apt/preferences.d/nvidia-driver-pinning")?;
+    host.sh("cd /tmp && apt-get download libnvidia-compute=595.84-1ubuntu1 && dpkg --force-depends -i libnvidia-compute_595*")?
+        .ok()?;
+    let mismatch = host.run(&["nvidia-smi"])?.code_is(18)?;
+    ensure!(mismatch.stdout.contains("Driver/library version mismatch"), "{}", mismatch.text());
+    Ok(())
+}
+
+fn legacy(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = Host::booted(lab, identity)?;
+    engine(&host)?;
+    host.remove("/etc/docker/daemon.json")?;
+    let key = lab.public(Key::Toolkit)?;
+    if identity.dnf().is_some() {
+        host.write("/etc/yum.repos.d/nvidia-docker.repo", crate::toolkit::legacy_repo())?;
+    } else {
+        host.write("/etc/apt/trusted.gpg.d/nvidia.asc", key)?;
+        host.write("/etc/apt/sources.list.d/nvidia-docker.list", crate::toolkit::LEGACY_LIST)?;
+    }
+    install(&host, &["nvidia-docker2"])?;
+    ensure!(host.read("/etc/docker/daemon.json")? == crate::toolkit::LEGACY_DAEMON_JSON);
+    ensure!(host.exists("/usr/bin/nvidia-docker") && host.exists("/usr/bin/nvidia-container-runtime"));
+    if identity.dnf().is_none() {
+        // As NVIDIA's own page tells it.
+        let list = "deb [signed-by=/usr/share/keyrings/nvidia-container-toolkit-keyring.asc] \
+                    https://nvidia.github.io/libnvidia-container/stable/ubuntu18.04/$(ARCH) /\n";
+        toolkit_source(&host)?;
+        host.write("/etc/apt/sources.list.d/again.list", list)?;
+        let said = host.run(&["apt-get", "update"])?.code_is(100)?;
+        ensure!(said.stderr.contains("Conflicting values set for option Signed-By"), "{}", said.text());
+        host.remove("/etc/apt/sources.list.d/again.list")?;
+        host.run_within(LONG, &["apt-get", "purge", "-y", "nvidia-docker2"])?.ok()?;
+        ensure!(!host.exists("/etc/docker/daemon.json"), "the purge leaves daemon.json");
+    }
+    Ok(())
+}
+
+fn cuda_faults(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = Host::booted(lab, identity)?;
+    cuda_source(&host)?;
+    let package = if identity.dnf().is_some() { "nvidia-driver-cuda" } else { "libnvidia-compute" };
+    refusals_of(&mut host, CUDA, package)?;
+    if identity.base() == crate::base::Base::Trixie && identity.dnf().is_none() {
+        host.write("/usr/share/keyrings/cuda-archive-keyring.asc", lab.public(Key::CudaSha1)?)?;
+        let said = host.run(&["apt-get", "update"])?;
+        ensure!(said.text().contains("SHA1"), "apt takes a key that SHA-1 binds together: {}", said.text());
+    }
+    // The toolkit is there, too, in versions that its own repository has not.
+    toolkit_source(&host)?;
+    let both = if identity.dnf().is_some() {
+        host.run(&["dnf", "-y", "-q", "repoquery", "nvidia-container-toolkit"])?.ok()?.stdout
+    } else {
+        host.write("/usr/share/keyrings/cuda-archive-keyring.asc", lab.public(cuda_key(identity))?)?;
+        host.run(&["apt-get", "update"])?.ok()?;
+        host.run(&["apt-cache", "madison", "nvidia-container-toolkit"])?.ok()?.stdout
+    };
+    ensure!(both.contains("1.20.0") && both.contains("1.20.1"), "{both}");
+    Ok(())
+}
+
+/// What apt and dnf say to each variant of one repository of NVIDIA's; all others are right throughout.
+fn refusals_of(host: &mut Host, name: &'static str, package: &str) -> Result<()> {
     let dnf = host.identity().dnf().is_some();
     for variant in crate::flat::VARIANTS {
-        host.mirror_of(NVIDIA, variant)?;
+        host.mirror_of(name, variant)?;
         let said = if dnf {
-            host.sh("rm -rf /var/cache/dnf/nvidia-*")?.ok()?;
-            host.run(&["dnf", "-y", "makecache", "--setopt=skip_if_unavailable=False", "--setopt=retries=1"])?
+            host.sh("rm -rf /var/cache/dnf/nvidia-* /var/cache/dnf/cuda-*")?.ok()?;
+            let argv = ["dnf", "-y", "install", "--downloadonly", "--setopt=skip_if_unavailable=False"];
+            host.run(
+                &[argv.as_slice(), &["--setopt=retries=1", "--setopt=*.module_hotfixes=1", package]].concat(),
+            )?
         } else {
-            host.sh("rm -f /var/lib/apt/lists/nvidia*")?.ok()?;
-            host.run(&["apt-get", "update", "-o", "Acquire::Retries=0"])?
+            host.sh("rm -f /var/lib/apt/lists/nvidia* /var/lib/apt/lists/developer*")?.ok()?;
+            let line = format!(
+                "rm -f /tmp/*.deb; apt-get update -o Acquire::Retries=0 && cd /tmp && apt-get download -o Acquire::Retries=0 {package}"
+            );
+            host.sh(&line)?
         };
-        let good = said.code == 0 && !said.stderr.contains("W: ") && !said.stderr.contains("E: ");
+        let warned =
+            ["W: ", "E: "].iter().any(|word| said.stderr.replace("W: Download is", "").contains(word));
+        let good = said.code == 0 && (dnf || !warned);
         let right = match variant {
             Variant::Good | Variant::Older | Variant::Newer | Variant::OnlyOld => true,
-            Variant::TamperedDeb | Variant::TruncatedDeb => true,
-            // An index of rpms is not dated by its signature.
+            // An index of rpms is not dated by its signature, and CUDA's has none.
             Variant::Future => dnf,
+            Variant::TamperedInRelease => dnf && name == CUDA,
             _ => false,
         };
         ensure!(good == right, "{}: {} {}", variant.name(), said.code, said.text());
     }
-    host.mirror_of(NVIDIA, Variant::Good)?;
-    host.sh("rm -rf /var/cache/dnf/nvidia-* /var/lib/apt/lists/nvidia*")?.ok().map(drop)
+    host.mirror_of(name, Variant::Good)?;
+    host.sh("rm -rf /var/cache/dnf/nvidia-* /var/cache/dnf/cuda-* /var/lib/apt/lists/nvidia* /var/lib/apt/lists/developer*")?.ok().map(drop)
 }
