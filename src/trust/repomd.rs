@@ -64,9 +64,17 @@ pub fn rpm_index(host: &dyn Look, url: &str, pin: &Pin) -> Result<RpmIndex> {
     let list = primary(&text).ok_or_else(|| about(Error::refused("the index names no list of packages")))?;
     let packed = host.fetch(&format!("{url}/{}", list.path), LIST_LIMIT)?;
     if hex(&packed) != list.sha256 {
-        return Err(Error::try_again(format!("`{}` is not what was signed", mask(&list.path)))
-            .because("its digest is another one: the mirror is being updated, or the transfer was cut")
-            .hint("try again in some minutes, or take another mirror"));
+        let what = format!("`{}` is not what was signed", mask(&list.path));
+        let size = packed.len() as u64;
+        // As with apt: shorter is worth another try, any other content is not.
+        return Err(match list.size.filter(|signed| size < *signed) {
+            Some(signed) => Error::try_again(what)
+                .because(format!("it has {size} bytes, {signed} were signed"))
+                .hint("the mirror is being updated, or the transfer was cut; try again in some minutes"),
+            None => Error::refused(what)
+                .because("its digest is another one")
+                .hint("use another mirror; one that is being updated may be right again in some minutes"),
+        });
     }
     let plain = unpacked(&packed, &list.path)?;
     Ok(RpmIndex { digests: digests(&String::from_utf8_lossy(&plain)), signed_at })
@@ -85,6 +93,8 @@ fn unpublished(error: Error, url: &str) -> Error {
 struct List {
     path: String,
     sha256: String,
+    /// In bytes, as it is packed.
+    size: Option<u64>,
 }
 
 /// `<data type="primary"><checksum type="sha256">…</checksum>…<location href="…"/>…</data>`
@@ -94,8 +104,9 @@ fn primary(repomd: &str) -> Option<List> {
     let (_, checksum) = data.split_once("<checksum type=\"sha256\">")?;
     let (_, location) = data.split_once("<location href=\"")?;
     let path = location.split('"').next()?.to_owned();
+    let size = data.split_once("<size>").and_then(|(_, rest)| rest.split('<').next()?.trim().parse().ok());
     let inside = !path.starts_with('/') && !path.contains("..") && !path.contains("://");
-    inside.then_some(List { path, sha256: checksum.split('<').next()?.trim().to_ascii_lowercase() })
+    inside.then_some(List { path, size, sha256: checksum.split('<').next()?.trim().to_ascii_lowercase() })
 }
 
 /// `<checksum type="sha256" pkgid="YES">…</checksum>`, one a package.
@@ -137,9 +148,10 @@ mod tests {
     fn the_list_is_found_in_the_index_and_the_digests_in_the_list() {
         let repomd = "<repomd>\n<data type=\"filelists\"><location href=\"x\"/></data>\n<data type=\"primary\">\n\
             <checksum type=\"sha256\">AB</checksum>\n<open-checksum type=\"sha256\">cd</open-checksum>\n\
-            <location href=\"repodata/ab-primary.xml.gz\"/>\n</data>\n</repomd>";
+            <location href=\"repodata/ab-primary.xml.gz\"/>\n<size>17</size>\n</data>\n</repomd>";
         let list = primary(repomd).expect("is there");
-        assert_eq!((list.path.as_str(), list.sha256.as_str()), ("repodata/ab-primary.xml.gz", "ab"));
+        let found = (list.path.as_str(), list.sha256.as_str(), list.size);
+        assert_eq!(found, ("repodata/ab-primary.xml.gz", "ab", Some(17)));
         for outside in ["/etc/passwd", "../x", "https://elsewhere.example/x"] {
             let repomd = repomd.replace("repodata/ab-primary.xml.gz", outside);
             assert!(primary(&repomd).is_none(), "{outside}");

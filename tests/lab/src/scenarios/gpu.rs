@@ -152,6 +152,8 @@ fn refused(lab: &Lab, identity: Identity) -> Result<()> {
     let plan = ["rprov", "install", "--yes", "--gpu=toolkit"];
     for (variant, words) in [
         (Variant::RogueKey, &["not that of the pinned key"] as &[&str]),
+        (Variant::TamperedInRelease, &["pinned key"]),
+        (Variant::TamperedPackages, &["not what was signed"]),
         (Variant::OnlyOld, &["at or above 1.17.8"]),
     ] {
         host.mirror_of(NVIDIA, variant)?;

@@ -8,6 +8,7 @@ use crate::Host;
 use crate::card::{Card, Firmware};
 use crate::identity::Identity;
 use crate::lab::Lab;
+use crate::mirror::Variant;
 use crate::scenario::Scenario;
 use crate::toolkit::VERSIONS;
 use anyhow::{Result, bail, ensure};
@@ -109,7 +110,7 @@ const LEFT: &[(&str, &str)] = &[
 ];
 
 fn choice(lab: &Lab, identity: Identity) -> Result<()> {
-    let host = machine(lab, identity, &[])?;
+    let mut host = machine(lab, identity, &[])?;
     let plan = ["rprov", "plan", "--gpu"];
     leaves_all_alone(
         &host,
@@ -139,6 +140,9 @@ fn choice(lab: &Lab, identity: Identity) -> Result<()> {
         leaves_all_alone(&host, &["rprov", "install", "--yes", "--gpu"], 4, words)?;
     }
     host.cards(&[Card::L4])?;
+    host.mirror_of("developer.download.nvidia.com", Variant::RogueKey)?;
+    leaves_all_alone(&host, &["rprov", "install", "--yes", "--gpu"], 4, &["not that of the pinned key"])?;
+    host.mirror_of("developer.download.nvidia.com", Variant::Good)?;
     host.firmware(Firmware::SecureBoot)?;
     let said = host.run(&plan)?.ok()?;
     says(
