@@ -13,6 +13,7 @@ use rprov::resources::group::{Group, Presence};
 use rprov::resources::image::{Image, Loaded};
 use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
+use rprov::resources::module::{Loaded as InKernel, Module};
 use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
 use rprov::resources::repository::{Files, Repository, Source, apt, dnf};
 use rprov::resources::rpm_key::RpmKey;
@@ -957,4 +958,20 @@ fn what_a_killed_write_has_left_beside_its_file_goes_with_the_next_run() {
     rprov::receipt::sweep(&receipts, &host).unwrap();
     assert!(!host.exists(Path::new(LEFT)).unwrap());
     assert!(host.exists(Path::new("/etc/docker/.daemon.json.swp")).unwrap(), "that is somebody else's");
+}
+
+#[test]
+fn a_module_is_loaded_once_and_stays_until_the_next_boot() {
+    let host = Model::fresh(NOBLE);
+    let want = Want { resource: Module { name: "nvidia-uvm".into() }, state: InKernel::Loaded };
+    let change = want.plan(&host).unwrap().unwrap();
+    assert_eq!(change.resource.way_back(&change, &host, How::default()).unwrap(), WayBack::AlreadyAsBefore);
+    assert_eq!(change.make(&host).unwrap(), InKernel::Loaded);
+    assert_eq!(want.plan(&host).unwrap(), None);
+    change.resource.set(&InKernel::Loaded, &host).unwrap();
+    assert_eq!(host.commands(), ["modprobe nvidia-uvm"]);
+    let WayBack::Kept { why } = change.resource.way_back(&change, &host, How::default()).unwrap() else {
+        panic!("it would go from under its users")
+    };
+    assert!(why.contains("until the next boot"), "{why}");
 }
