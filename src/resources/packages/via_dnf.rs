@@ -53,6 +53,11 @@ pub fn glance(packages: &Packages, host: &dyn Look) -> Result<Set> {
             Package::Installed { version: other, .. } if *other != version => {
                 let newer = version::compare_rpm(&version, other) == Ordering::Greater;
                 let version = if newer { version } else { other.clone() };
+                // Of a kernel and its headers several stand side by side (dnf.conf(5), `installonlypkgs`).
+                if name.starts_with("kernel") {
+                    *package = Package::Installed { version, auto: false, hold: false };
+                    continue;
+                }
                 Package::Broken { version, status: "installed twice".into() }
             }
             _ => Package::Installed { version, auto: false, hold: false },
