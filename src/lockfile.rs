@@ -67,6 +67,8 @@ impl Lock {
             },
             names,
             sources: Vec::new(),
+            preference: None,
+            others_follow: false,
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
         };

@@ -324,6 +324,8 @@ fn the_laws_hold_for_packages_of_dnf() {
             manager: Manager::Dnf,
             names: state.keys().cloned().collect(),
             sources: vec![source],
+            preference: None,
+            others_follow: false,
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
         };
@@ -366,6 +368,8 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
         manager: Manager::Apt,
         names: state.keys().cloned().collect(),
         sources: vec![source()],
+        preference: None,
+        others_follow: false,
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
     };

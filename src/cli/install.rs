@@ -168,6 +168,9 @@ fn make(
     let applied =
         apply::apply(plan, &mut receipt, host).and_then(|_| apply::pay(earlier, &mut receipt, host));
     run.changes = receipt::read(receipt.path.clone())?.made();
+    if applied.is_ok() {
+        host.remove_all(Path::new(crate::resources::apt::ARCHIVES))?;
+    }
     let applied = applied.and_then(|_| if reboots { resume::arm(host) } else { Ok(()) });
     let done = if reboots { Exit::Reboot } else { Exit::Done };
     let exit = applied.as_ref().map_or_else(|error| error.exit, |()| done);

@@ -85,6 +85,7 @@ fn driver_steps(driver: &gpu::driver::Decided, dnf: bool) -> Result<Vec<Step>> {
         source: driver.source.clone(),
         packages: driver.packages.clone(),
         stream: driver.stream.as_deref().map(gpu::driver::stream_file),
+        preference: (!dnf && source.is_some()).then(|| gpu::driver::preference_file(&driver.branch)),
         nouveau: driver.nouveau,
     }));
     if !driver.nouveau {

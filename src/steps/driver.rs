@@ -23,6 +23,8 @@ pub struct Asked {
     pub packages: BTreeMap<String, Versions>,
     /// A file of dnf's that enables a stream, and its text.
     pub stream: Option<(PathBuf, String)>,
+    /// A file of apt's preferences that keeps to a branch, and its text.
+    pub preference: Option<(PathBuf, String)>,
     /// The kernel's own driver is loaded.
     pub nouveau: bool,
 }
@@ -34,6 +36,9 @@ pub fn step(asked: Asked) -> Step {
         manager: asked.manager,
         names: state.keys().cloned().collect(),
         sources: asked.source.into_iter().collect(),
+        preference: asked.preference.clone(),
+        // The engine's transaction, unless a reboot comes first.
+        others_follow: !asked.nouveau,
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
     };
@@ -41,8 +46,9 @@ pub fn step(asked: Asked) -> Step {
     let blocked = asked.nouveau.then(|| {
         want(File { path: BLOCKED.into() }, Node::file(include_str!("../../templates/nouveau.conf")))
     });
-    let stream = asked.stream.map(|(path, text)| want(File { path }, Node::file(text)));
-    let wants: Vec<AnyWant> = blocked.into_iter().chain(stream).chain([want(packages, state)]).collect();
+    let files = asked.stream.into_iter().chain(asked.preference);
+    let files = files.map(|(path, text)| want(File { path }, Node::file(text)));
+    let wants: Vec<AnyWant> = blocked.into_iter().chain(files).chain([want(packages, state)]).collect();
     Step::new(TITLE, wants)
 }
 

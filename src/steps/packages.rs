@@ -33,6 +33,8 @@ pub fn step(asked: Asked) -> Step {
         manager,
         names: state.keys().cloned().collect(),
         sources: asked.sources,
+        preference: None,
+        others_follow: false,
         refresh: Refresh::Ours,
         in_the_way: in_the_way.into_iter().collect(),
     };

@@ -127,17 +127,13 @@ impl Settings {
                 .hint("bring the driver by other means, and take `--driver none`"));
         };
         let source = self.cuda_source(cuda, driver, &facts.architecture)?;
-        let versions = |exact: bool| Versions {
-            prefix: exact.then(|| branch.name.clone()),
-            together: exact,
-            ..Versions::default()
-        };
+        let versions =
+            || Versions { prefix: Some(branch.name.clone()), together: true, ..Versions::default() };
         let own = of_flavour(flavour, [&driver.open, &driver.proprietary]).iter();
         let fabric = (gpu.nvswitches > 0).then_some(&driver.fabric_manager);
         let mut packages: BTreeMap<String, Versions> = own
             .chain(fabric.into_iter().flatten())
-            .map(|name| (filled(name, branch, facts), versions(true)))
-            .chain(driver.branch.iter().map(|name| (filled(name, branch, facts), versions(false))))
+            .map(|name| (filled(name, branch, facts), versions()))
             .collect();
         if !gpu.headers {
             let exact = match self.profile.repository {
@@ -377,6 +373,12 @@ fn unknown(cards: &[Card], choice: &Choice, among: Option<&[String]>, table: &Br
 pub fn stream_file(stream: &str) -> (PathBuf, String) {
     let text = format!("[nvidia-driver]\nname=nvidia-driver\nstream={stream}\nprofiles=\nstate=enabled\n");
     (PathBuf::from("/etc/dnf/modules.d/nvidia-driver.module"), text)
+}
+
+/// apt takes the newest of what a package needs, and that may be of another branch; as NVIDIA's own pinning packages do.
+pub fn preference_file(branch: &str) -> (PathBuf, String) {
+    let text = include_str!("../../../templates/nvidia-driver.pref").replace("{branch}", branch);
+    (PathBuf::from("/etc/apt/preferences.d/rprov-nvidia-driver"), text)
 }
 
 /// The newest image of CUDA that this driver and these cards run.

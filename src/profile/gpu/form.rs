@@ -35,9 +35,6 @@ pub struct Driver {
     pub file: PathBuf,
     #[serde(deserialize_with = "absolute")]
     pub key_file: PathBuf,
-    /// Holds later upgrades within the branch.
-    #[serde(default)]
-    pub branch: Vec<String>,
     pub open: Vec<String>,
     pub proprietary: Vec<String>,
     /// Of the very version of the driver, where cards hang together by NVSwitch.

@@ -181,7 +181,7 @@ fn what_comes_fits_the_host() {
     };
     let names = |decided: &driver::Decided| decided.packages.keys().cloned().collect::<Vec<_>>();
     let noble = driver(&host(NOBLE, &["27b8"]));
-    assert_eq!(names(&noble), ["linux-headers-6.8.0-45-generic", "nvidia-driver-pinning-580", "nvidia-open"]);
+    assert_eq!(names(&noble), ["linux-headers-6.8.0-45-generic", "nvidia-open"]);
     let Some(Source::Apt(source)) = &noble.source else { panic!("it is apt's") };
     assert_eq!(
         source.index.root,

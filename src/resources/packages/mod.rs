@@ -27,6 +27,12 @@ pub struct Packages {
     /// without them.
     #[serde(skip)]
     pub sources: Vec<Source>,
+    /// What was fetched for a transaction after this one is left for it.
+    #[serde(skip)]
+    pub others_follow: bool,
+    /// A file of apt's preferences that the plan writes before, and its text.
+    #[serde(skip)]
+    pub preference: Option<(PathBuf, String)>,
     /// How much of the lists the transaction needs fetched first.
     #[serde(skip)]
     pub refresh: Refresh,

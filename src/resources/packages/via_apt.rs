@@ -151,6 +151,8 @@ impl Packages {
         for source in self.apt_sources() {
             changed.extend(repository::changed_files(host, source)?);
         }
+        let preference = self.preference.iter();
+        changed.extend(preference.map(|(path, text)| (path.clone(), Some(text.clone().into_bytes()))));
         Ok(AptState { lists, changed, refresh })
     }
 
@@ -176,7 +178,7 @@ impl Packages {
         make_archives(host)?;
         let done = self.in_order(actions, host);
         // What was fetched stays while the transaction is not through: the next run need not fetch it again.
-        if done.is_ok() {
+        if done.is_ok() && !self.others_follow {
             host.remove_all(Path::new(apt::ARCHIVES))?;
         }
         done

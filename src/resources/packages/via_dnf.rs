@@ -142,7 +142,7 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
         retrying(host, "mark the packages", || host.run(&dnf::mark(names, auto, five)))
     })?;
     // What was fetched stays while the transaction is not through: the next run need not fetch it again.
-    tidy(host)
+    if packages.others_follow { Ok(()) } else { tidy(host) }
 }
 
 /// A dnf that outlived a run that was killed may still be writing there.
