@@ -26,9 +26,8 @@ pub fn fetch(plan: &Plan, host: &dyn Touch) -> Result<()> {
 /// # Errors
 /// The first failure ends the run; the receipt then says what was done, and the next run goes on from there.
 pub fn apply(plan: &Plan, receipt: &mut Receipt, host: &dyn Touch) -> Result<usize> {
-    // A unit that runs already may be stopped by what comes before it: an engine that is replaced.
     let changing: Vec<&Planned> =
-        plan.steps.iter().filter(|p| !p.changes.is_empty() || (!plan.is_empty() && has_units(p))).collect();
+        plan.steps.iter().filter(|p| !p.changes.is_empty() || (!plan.is_empty() && follows(p))).collect();
     let mut made = 0;
     for (number, planned) in changing.iter().enumerate() {
         host.tell(Event::Step {
@@ -44,8 +43,10 @@ pub fn apply(plan: &Plan, receipt: &mut Receipt, host: &dyn Touch) -> Result<usi
     Ok(made)
 }
 
-fn has_units(planned: &Planned) -> bool {
-    planned.step.wants.iter().any(|want| matches!(want, AnyWant::Unit(_)))
+/// A unit that runs already may be stopped by what comes before it, an engine that is replaced; a hold follows its
+/// package to the new version.
+fn follows(planned: &Planned) -> bool {
+    planned.step.wants.iter().any(|want| matches!(want, AnyWant::Unit(_) | AnyWant::Hold(_)))
 }
 
 fn step(planned: &Planned, receipt: &mut Receipt, host: &dyn Touch) -> Result<usize> {
@@ -89,9 +90,9 @@ fn record_what_came_by_itself(planned: &Planned, receipt: &mut Receipt, host: &d
 }
 
 /// Apply may do less than the plan showed, never more: every line must have been shown. Starting a unit that an
-/// earlier change of this run stopped is no news.
+/// earlier change of this run stopped is no news, nor is holding on to what it moved.
 fn still_as_planned(change: &AnyChange, planned: &Planned) -> Result<()> {
-    if matches!(change, AnyChange::Unit(_)) {
+    if matches!(change, AnyChange::Unit(_) | AnyChange::Hold(_)) {
         return Ok(());
     }
     let shown: Vec<Line> = planned.changes.iter().flat_map(AnyChange::describe).collect();

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod lockfile;
 pub mod plan;
 pub mod profile;
+pub mod render;
 pub mod undo;
 
 pub mod receipt;

@@ -3,12 +3,12 @@
 use crate::error::{Error, OrFail, Result};
 use crate::facts::Facts;
 use crate::host::fetch::mask;
-use crate::host::{Look, Question};
-use crate::resources::packages::{Manager, Package, Packages, Refresh};
+use crate::host::{AptState, Look};
+use crate::resources::Resource;
+use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, digests};
 use crate::resources::repository::{Source, apt as apt_source};
-use crate::resources::{Resource, apt};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Fields are only ever added.
@@ -57,6 +57,9 @@ pub struct LockedPackage {
 
 const FORMAT: u32 = 1;
 
+/// What a repository is called before its channel.
+const DNF_ID: &str = "docker-ce-";
+
 impl Lock {
     /// Looks at these packages of this host; what is not installed is left out.
     pub fn look(names: BTreeSet<String>, source: &Source, facts: &Facts, host: &dyn Look) -> Result<Lock> {
@@ -71,6 +74,9 @@ impl Lock {
             others_follow: false,
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
+            let_go: BTreeSet::new(),
+            needs: Needs::default(),
+            in_full: true,
         };
         let mut package = Vec::new();
         for (name, state) in packages.get(host)? {
@@ -85,7 +91,11 @@ impl Lock {
         }
         let source = match source {
             Source::Apt(source) => {
-                add_digests(&mut package, host)?;
+                let versions = package.iter().map(|p| (p.name.as_str(), p.version.as_str()));
+                let found = digests(versions, AptState::default(), host)?;
+                for package in &mut package {
+                    package.sha256 = found.get(&(package.name.clone(), package.version.clone())).cloned();
+                }
                 let accepted = apt_source::accepted_index(host, source)?;
                 LockedSource {
                     url: mask(&source.index.root),
@@ -114,11 +124,11 @@ impl Lock {
         ))
     }
 
-    /// Reads a lock for this host.
+    /// Reads a lock.
     ///
     /// # Errors
-    /// No such file, or it is no lock: exit 2. A lock for another distribution or architecture: exit 4.
-    pub fn read(path: &Path, facts: &Facts, host: &dyn Look) -> Result<Lock> {
+    /// No such file, or it is no lock: exit 2.
+    pub fn read(path: &Path, host: &dyn Look) -> Result<Lock> {
         let cannot = || Error::usage(format!("cannot use the lock `{}`", path.display()));
         let path = std::path::absolute(path).or_fail(|| format!("cannot find `{}`", path.display()))?;
         let text = host.read_text(&path)?.ok_or_else(|| {
@@ -126,22 +136,33 @@ impl Lock {
                 .because("there is no such file")
                 .hint("rprov lock -o FILE  makes one on a host that has an engine")
         })?;
-        let lock: Lock = toml::from_str(&text).map_err(|e| cannot().because(e.to_string().trim_end()))?;
-        let (theirs, ours) = (&lock.host, LockedHost::of(facts));
-        if *theirs != ours {
-            return Err(Error::refused(format!("cannot use the lock `{}`", path.display())).because(
-                format!(
-                    "it is for {} {} on {}, and this is {} {} on {}",
-                    theirs.distribution,
-                    theirs.version,
-                    theirs.architecture,
-                    ours.distribution,
-                    ours.version,
-                    ours.architecture
-                ),
-            ));
+        toml::from_str(&text).map_err(|e| cannot().because(e.to_string().trim_end()))
+    }
+
+    /// The channel that its packages are from.
+    pub fn channel(&self) -> &str {
+        let component = &self.source.component;
+        component.strip_prefix(DNF_ID).unwrap_or(component)
+    }
+
+    /// Whether it may be used on a host with these facts.
+    ///
+    /// # Errors
+    /// It is for another distribution, version or architecture: exit 4.
+    pub fn is_for(&self, facts: &Facts) -> Result<()> {
+        let (theirs, ours) = (&self.host, LockedHost::of(facts));
+        if *theirs == ours {
+            return Ok(());
         }
-        Ok(lock)
+        Err(Error::refused("cannot use the lock").because(format!(
+            "it is for {} {} on {}, and this is {} {} on {}",
+            theirs.distribution,
+            theirs.version,
+            theirs.architecture,
+            ours.distribution,
+            ours.version,
+            ours.architecture
+        )))
     }
 }
 
@@ -152,39 +173,5 @@ impl LockedHost {
             version: facts.distribution.version_id.clone().unwrap_or_default(),
             architecture: facts.architecture.clone(),
         }
-    }
-}
-
-/// The digests of the package files, from the lists that this host has.
-fn add_digests(packages: &mut [LockedPackage], host: &dyn Look) -> Result<()> {
-    let mut arguments = vec!["show".to_owned()];
-    arguments.extend(packages.iter().map(|p| format!("{}={}", p.name, p.version)));
-    let answer = host.query(&Question::Apt(apt::question("apt-cache", arguments)))?;
-    let digests = parse_digests(&answer.stdout);
-    for package in packages {
-        package.sha256 = digests.get(&(package.name.clone(), package.version.clone())).cloned();
-    }
-    Ok(())
-}
-
-/// `Package:`, `Version:` and `SHA256:` of the stanzas of `apt-cache show`.
-fn parse_digests(text: &str) -> BTreeMap<(String, String), String> {
-    let field = |stanza: &str, name: &str| {
-        stanza.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim().to_owned()))
-    };
-    let digest = |stanza: &str| {
-        Some(((field(stanza, "Package:")?, field(stanza, "Version:")?), field(stanza, "SHA256:")?))
-    };
-    text.split("\n\n").filter_map(digest).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn digests_are_read_from_what_apt_shows() {
-        let text = "Package: a\nVersion: 1\nSHA256: ff\n\nPackage: b\nVersion: 2\n";
-        let found = super::parse_digests(text);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[&("a".to_owned(), "1".to_owned())], "ff");
     }
 }

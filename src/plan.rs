@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::event::{Line, PlannedStep, Sign};
 use crate::host::Look;
 use crate::resources::consequence::Consequence;
+use crate::resources::packages::{Manager, Needs, Packages};
 use crate::resources::trace::Seen;
 use crate::resources::{AnyChange, AnyWant, Change, Resource};
 use crate::steps::Step;
@@ -112,6 +113,33 @@ impl Plan {
             .flat_map(AnyChange::describe)
             .any(|line| line.sign != Sign::Add);
         restarts || replaced
+    }
+
+    fn transactions(&self) -> impl Iterator<Item = &Change<Packages>> {
+        self.steps.iter().flat_map(|planned| &planned.changes).filter_map(|change| match change {
+            AnyChange::Packages(change) => Some(change),
+            _ => None,
+        })
+    }
+
+    /// By whom packages come, or come anew; none where none do.
+    pub fn brings_packages(&self) -> Option<Manager> {
+        let brings = |change: &&Change<Packages>| {
+            change
+                .resource
+                .describe(&change.before, &change.after)
+                .iter()
+                .any(|line| line.sign != Sign::Remove)
+        };
+        self.transactions().find(brings).map(|change| change.resource.manager)
+    }
+
+    /// The room that they take.
+    pub fn needs(&self) -> Needs {
+        self.transactions().map(|change| change.resource.needs).fold(Needs::default(), |all, one| Needs {
+            download: all.download + one.download,
+            installed: all.installed + one.installed,
+        })
     }
 
     /// The packages that go to an older version.

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, OrFail, Result};
 use crate::host::Touch;
-use crate::resources::AnyChange;
 use crate::resources::consequence::Consequence;
+use crate::resources::{AnyChange, hold};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -109,14 +110,16 @@ impl Receipt {
         Ok(())
     }
 
-    /// Ends like a kill at the entry that the lab asks for.
+    /// Kills this very process at the entry that the lab asks for: nothing is tidied, as by `kill -9` from elsewhere.
     #[cfg(feature = "stop-at")]
     fn stop_here(&mut self) {
         self.written += 1;
         let wanted = std::env::var("RPROV_STOP_AT").ok().and_then(|n| n.parse::<usize>().ok());
         if wanted == Some(self.written) {
             eprintln!("stopped at entry {}", self.written);
-            std::process::abort();
+            let killed =
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            unreachable!("SIGKILL cannot be blocked: {killed:?}");
         }
     }
 }
@@ -260,7 +263,18 @@ pub fn joined(receipts: &[Past]) -> Vec<(String, AnyChange)> {
             None => joined.push((step, change)),
         }
     }
+    // Whatever was held first is let go before it moves back.
+    joined.sort_by_key(|(_, change)| matches!(change, AnyChange::Hold(_)));
     joined
+}
+
+/// The packages that these receipts hold.
+pub fn held(receipts: &[Past]) -> BTreeSet<String> {
+    let made = |change: AnyChange| match change {
+        AnyChange::Hold(change) => hold::made(&change).cloned().collect(),
+        _ => BTreeSet::new(),
+    };
+    joined(receipts).into_iter().flat_map(|(_, change)| made(change)).collect()
 }
 
 /// Removes what runs that were killed left beside the files that they were writing.

@@ -3,7 +3,7 @@
 use crate::clock::now_us;
 use crate::error::{Error, Result};
 use crate::event::{Event, Line};
-use crate::host::{Look, Output, Question, Stat, Touch};
+use crate::host::{Look, Output, Question, Room, Stat, Touch};
 use crate::receipt::{Entry, Past, Receipt};
 use crate::resources::conffiles;
 use crate::resources::consequence::Consequence;
@@ -22,21 +22,34 @@ pub struct Way {
 /// The ways back of all changes, last first. Changes nothing; each is looked at as if those before it were made.
 pub fn simulate(receipts: &[Past], host: &dyn Look, how: How) -> Result<Vec<Way>> {
     let mut ways = Vec::new();
-    let mut without = Without { host, gone: BTreeSet::new() };
+    let mut without = Without { host, gone: BTreeSet::new(), let_go: BTreeSet::new() };
     for (step, change) in crate::receipt::joined(receipts).into_iter().rev() {
         let back = change.way_back(&without, how)?;
         if let AnyWayBack::Restore { change, .. } = &back {
             without.gone.extend(change.leaves_absent(host)?);
+            without.let_go.extend(change.lets_go());
         }
         ways.push(Way { step, change, back });
     }
     Ok(ways)
 }
 
-/// The host without the paths that would be gone by now.
+/// The host without the paths that would be gone by now, and with the packages let go that would be.
 struct Without<'a> {
     host: &'a dyn Look,
     gone: BTreeSet<PathBuf>,
+    let_go: BTreeSet<String>,
+}
+
+impl Without<'_> {
+    /// Lines of dpkg-query: the second field says whether somebody holds it.
+    fn unheld(&self, text: &str) -> String {
+        let line = |line: &str| match line.split_once("\thold\t") {
+            Some((name, rest)) if self.let_go.contains(name) => format!("{name}\tinstall\t{rest}\n"),
+            _ => format!("{line}\n"),
+        };
+        text.lines().map(line).collect()
+    }
 }
 
 impl Look for Without<'_> {
@@ -54,8 +67,15 @@ impl Look for Without<'_> {
         names.retain(|name| !self.gone.contains(&path.join(name)));
         Ok(names)
     }
+    fn room(&self, path: &Path) -> Result<Option<Room>> {
+        self.host.room(path)
+    }
     fn query(&self, question: &Question) -> Result<Output> {
-        self.host.query(question)
+        let answer = self.host.query(question)?;
+        Ok(match question {
+            Question::DpkgQuery { .. } => Output { stdout: self.unheld(&answer.stdout), ..answer },
+            _ => answer,
+        })
     }
     fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
         self.host.fetch(url, limit)

@@ -74,7 +74,7 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 16] = [
     &["install"],
     &["plan"],
     &["lock"],
@@ -86,6 +86,9 @@ const COMMANDS: [&[&str]; 13] = [
     &["profile", "list"],
     &["profile", "show"],
     &["profile", "check"],
+    &["render"],
+    &["render", "cloud-init"],
+    &["render", "script"],
     &["completions"],
     &["man"],
 ];
@@ -108,6 +111,53 @@ fn help_fits_on_a_small_terminal_and_names_every_command() {
     for command in COMMANDS {
         let help = stdout(&run(&[command, &["--help"]].concat()));
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}
+
+/// The digest of the program under test, as it stands in what is rendered.
+fn own_digest() -> String {
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(std::fs::read(RPROV).unwrap());
+    data_encoding::HEXLOWER.encode(&digest)
+}
+
+#[test]
+fn what_is_rendered_can_be_read() {
+    let (_directory, config) = file("config.toml", "users = [\"bob\"]\n\n[daemon]\nlog-driver = \"local\"\n");
+    let config = config.display().to_string();
+    let hidden =
+        [(config.as_str(), "CONFIG"), (&own_digest(), "DIGEST"), (std::env::consts::ARCH, "ARCHITECTURE")];
+    let named: &[&str] = &["--user", "alice", "--user", "o'brien", "--wait", "5m"];
+    let elsewhere: &[&str] = &["--config", &config, "--version", "29", "--url", "https://example.com/rprov"];
+    for (name, what, more) in [("cloud-init", "cloud-init", named), ("script", "script", elsewhere)] {
+        let arguments = [&["render", what], more].concat();
+        is_snapshot(&format!("render-{name}"), &arguments, &run(&arguments), &hidden);
+    }
+}
+
+#[test]
+fn the_script_is_one_for_every_posix_shell_and_short() {
+    let script = stdout(&run(&["render", "script"]));
+    assert!(script.lines().count() < 60, "{script}");
+    let mut shell = Command::new("sh").arg("-n").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut shell.stdin.take().unwrap(), script.as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success(), "{script}");
+}
+
+#[test]
+fn what_cannot_be_carried_is_not_rendered() {
+    let (_directory, unreadable) = file("config.toml", "users = 1\n");
+    let unreadable = unreadable.display().to_string();
+    let table: [(&[&str], &str); 4] = [
+        (&["--registry-image", "/srv/image.tar"], "no room"),
+        (&["--locked", "/nowhere/rprov.lock"], "no such file"),
+        (&["--config", &unreadable], "1:9"),
+        (&["--url", "ftp://example.com/rprov"], "no address of the web"),
+    ];
+    for (arguments, word) in table {
+        let output = run(&[&["render", "script"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+        assert!(stderr(&output).contains(word), "{}", stderr(&output));
     }
 }
 

@@ -8,6 +8,7 @@ mod model;
 use model::{Model, RELEASES, Runs, differences};
 use rprov::facts::Facts;
 use rprov::plan::Plan;
+use rprov::profile::Config;
 use rprov::receipt::joined;
 use rprov::resources::How;
 use rprov::ui::{self, Color, Manner};
@@ -45,6 +46,46 @@ fn a_fresh_host_of_every_release_is_planned_as_its_golden_file_says() {
         is_golden(&file("fresh.plan", release.name), &text(&plan));
         assert_eq!(differences(&before, &host.state()), Vec::<String>::new(), "a plan changes nothing");
         assert_eq!(host.commands(), Vec::<String>::new(), "a plan runs nothing");
+    }
+}
+
+/// What a site writes: a mirror, users, a hold, and a daemon of its own.
+const SITE: &str = r#"
+users = ["alice"]
+hold = true
+
+[daemon]
+data-root = "/srv/docker"
+hosts = ["tcp://127.0.0.1:2375"]
+registry-mirrors = ["https://registry.example"]
+insecure-registries = ["registry.example:5000"]
+live-restore = true
+"#;
+
+#[test]
+fn the_configuration_of_a_site_is_planned_as_its_golden_file_says() {
+    for name in ["ubuntu-24.04", "rhel-9"] {
+        let host = Model::fresh(name);
+        if name == "rhel-9" {
+            host.put_directory("/etc/dnf/plugins");
+            let list = "/etc/dnf/plugins/versionlock.list";
+            host.put(
+                "/etc/dnf/plugins/versionlock.conf",
+                format!("[main]\nenabled = 1\nlocklist = {list}\n"),
+            );
+            host.put(list, "");
+        }
+        let mut runs = Runs::on(&host);
+        let site: Config = toml::from_str(SITE).unwrap();
+        runs.config = Config { source: runs.config.source.clone(), ..site };
+        is_golden(&file("site.plan", name), &text(&runs.plan().unwrap()));
+        let before = host.state();
+        runs.install().unwrap();
+        let plan = runs.plan().unwrap();
+        assert!(plan.is_empty(), "{name}: {}", text(&plan));
+        let undone = runs.uninstall(How { purge_data: true, ..How::default() }).unwrap();
+        assert_eq!(undone.left, 0, "{name}");
+        assert_eq!(differences(&before, &host.state()), Vec::<String>::new(), "{name}");
     }
 }
 

@@ -10,11 +10,12 @@ use model::{Cut, Model, Runs, State, differences, mirror_key};
 use rprov::host::{Look, Owner};
 use rprov::resources::file::{File, Node};
 use rprov::resources::group::{Group, Presence};
+use rprov::resources::hold::{Held, Hold};
 use rprov::resources::image::{Image, Loaded};
 use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
 use rprov::resources::module::{Loaded as InKernel, Module};
-use rprov::resources::packages::{Manager, Package, Packages, Refresh, Versions};
+use rprov::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
 use rprov::resources::repository::{Files, Repository, Source, apt, dnf};
 use rprov::resources::rpm_key::RpmKey;
 use rprov::resources::trace::{Seen, Trace};
@@ -328,6 +329,9 @@ fn the_laws_hold_for_packages_of_dnf() {
             others_follow: false,
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
+            let_go: BTreeSet::new(),
+            needs: Needs::default(),
+            in_full: false,
         };
         laws_hold(case, &host, resource, state);
     }
@@ -341,6 +345,41 @@ fn a_right_source_under_another_name_is_met_and_stays_others() {
     host.put("/etc/apt/sources.list.d/mine.list", line);
     let want = Want { resource: Repository::of(&source()), state: Files::right() };
     assert_eq!(want.plan(&host).unwrap(), None);
+}
+
+#[test]
+fn the_laws_hold_for_holds() {
+    let held = |manager, names: &[&str]| {
+        let names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let state = names.iter().map(|name| (name.clone(), Held::HERE)).collect();
+        (Hold { manager, names, ours: BTreeSet::new() }, state)
+    };
+    let apt = Model::fresh(NOBLE);
+    apt.be(&["apt-mark", "hold", "apparmor"]);
+    let (hold, state) = held(Manager::Apt, &["apparmor", "ca-certificates"]);
+    laws_hold("one is held by others", &apt, hold, state);
+
+    let theirs = "# theirs\nkernel-0:5.14.0-1.el9.*\n!runc-4:1.2.4-1.el9.*";
+    for (case, before) in [("an empty list of dnf", ""), ("a list with locks of others", theirs)] {
+        let host = Model::fresh("rhel-9");
+        let (hold, state) = held(Manager::Dnf, &["ca-certificates"]);
+        let want = Want { resource: hold, state };
+        let error = want.plan(&host).unwrap_err().to_string();
+        assert!(error.contains("dnf install python3-dnf-plugin-versionlock"), "{error}");
+        host.put_directory("/etc/dnf/plugins");
+        host.put(
+            "/etc/dnf/plugins/versionlock.conf",
+            "[main]\nenabled = 1\nlocklist = /etc/dnf/plugins/versionlock.list\n",
+        );
+        host.put("/etc/dnf/plugins/versionlock.list", before);
+        laws_hold(case, &host, want.resource, want.state);
+    }
+    let five = Model::fresh("fedora-44");
+    five.put_directory("/etc/dnf");
+    five.put("/etc/dnf/versionlock.toml", "version = \"1.0\"\n");
+    five.put_link("/usr/bin/dnf", "dnf5");
+    let (hold, state) = held(Manager::Dnf, &["ca-certificates"]);
+    laws_hold("the list of dnf 5", &five, hold, state);
 }
 
 /// A host with the source in place and its lists fetched: what the packages find.
@@ -372,6 +411,9 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
         others_follow: false,
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
+        let_go: BTreeSet::new(),
+        needs: Needs::default(),
+        in_full: false,
     };
     (resource, state)
 }
@@ -644,6 +686,32 @@ fn a_version_that_the_archive_has_no_more_comes_back_as_the_nearest_and_it_is_sa
     change.resource.set(&to, &host).unwrap();
     assert_eq!(host.state().packages["docker.io"].version, "28.2.3-0ubuntu1");
     assert!(!host.state().packages.contains_key("docker-ce"));
+}
+
+/// Of `^` dpkg and rpm think differently.
+#[test]
+fn which_version_is_newer_is_told_by_the_hosts_own_package_manager() {
+    let host = Model::fresh("rhel-9");
+    let names: BTreeSet<String> = ["ca-certificates".to_owned()].into();
+    let packages = Packages {
+        manager: Manager::Dnf,
+        names,
+        sources: Vec::new(),
+        preference: None,
+        others_follow: false,
+        refresh: Refresh::Ours,
+        in_the_way: BTreeSet::new(),
+        let_go: BTreeSet::new(),
+        needs: Needs::default(),
+        in_full: false,
+    };
+    let drifts = |version: &str| {
+        let made = Package::Installed { version: version.into(), auto: false, hold: false };
+        packages.drifted(&[("ca-certificates".to_owned(), made)].into(), &host).unwrap().is_some()
+    };
+    // It has 2025.2.80-1.el9.
+    assert!(!drifts("2025.2^git1-1.el9"), "what is there is newer by rpm, and by dpkg it were not");
+    assert!(drifts("2025.2.80^git1-1.el9"), "what is there is older");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use model::{Model, Runs, differences, fixture, mirror_key};
 use rprov::event::Event;
 use rprov::receipt::{self, Entry, Past};
 use rprov::resources::consequence::Consequence;
-use rprov::resources::{AnyChange, How, Resource};
+use rprov::resources::image::{Image, Loaded};
+use rprov::resources::{AnyChange, How, Resource, want};
+use rprov::steps::Step;
 use rprov::undo;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ struct Case {
     interrupted: bool,
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 11] = [
     Case { name: "install", host: || Model::fresh(NOBLE), interrupted: false },
     Case { name: "debian-11", host: || Model::fresh("debian-11"), interrupted: false },
     Case { name: "rhel-9", host: || Model::fresh("rhel-9"), interrupted: false },
@@ -36,6 +38,8 @@ const CASES: [Case; 9] = [
     Case { name: "adopted", host: by_hand, interrupted: false },
     Case { name: "paid", host: by_hand, interrupted: false },
     Case { name: "owed", host: by_hand, interrupted: false },
+    Case { name: "held", host: by_hand, interrupted: false },
+    Case { name: "image", host: with_archive, interrupted: false },
 ];
 
 fn old_engine() -> Model {
@@ -59,6 +63,13 @@ fn by_hand() -> Model {
     host
 }
 
+/// With the archive of an image, for a registry of its own.
+fn with_archive() -> Model {
+    let host = Model::fresh(NOBLE);
+    host.put("/srv/registry.tar", "registry:3");
+    host
+}
+
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/receipts").join(format!("v1-{name}.jsonl"))
 }
@@ -79,7 +90,15 @@ fn written_today(case: &Case) -> String {
         runs.config.daemon.0.insert("bip".into(), json!("10.9.0.1/16"));
         runs.config.daemon.0.insert("log-opts".into(), json!({ "max-size": "5m" }));
     }
-    runs.install().unwrap();
+    runs.flags.hold = case.name == "held";
+    match case.name {
+        "image" => {
+            let image = Image { reference: "registry:3".into(), archive: "/srv/registry.tar".into() };
+            let step = Step::new("the local registry", vec![want(image, Loaded::Present)]);
+            runs.install_and(vec![step]).unwrap();
+        }
+        _ => runs.install().unwrap(),
+    }
     let whole = std::fs::read_to_string(&runs.receipts()[0].path).unwrap();
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     let upto = |words: [&str; 2]| {
@@ -191,7 +210,7 @@ fn a_receipt_with_fields_of_a_later_build_says_the_same() {
 /// A field more in every object that is a form, not a map from names and not the content of a file.
 fn add_fields(value: &mut Value, name: &str) {
     let Value::Object(object) = value else { return };
-    let packages = object.get("kind").is_some_and(|kind| kind == "packages");
+    let packages = object.get("kind").is_some_and(|kind| kind == "packages" || kind == "hold");
     for (name, inner) in object.iter_mut() {
         if packages && matches!(name.as_str(), "before" | "after") {
             inner.as_object_mut().unwrap().values_mut().for_each(|package| add_fields(package, "package"));

@@ -113,6 +113,11 @@ pub enum Command {
         #[command(subcommand)]
         command: ProfileCommand,
     },
+    /// Write an install down for machines that start unattended
+    Render {
+        #[command(subcommand)]
+        command: RenderCommand,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell that they are for
@@ -149,6 +154,39 @@ pub enum ProfileCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum RenderCommand {
+    /// User-data for cloud-init
+    CloudInit {
+        #[command(flatten)]
+        rendered: Rendered,
+        /// Put rprov itself into the user-data, for NoCloud: most clouds take 16 to 256 KiB
+        #[arg(long, conflicts_with = "url")]
+        embed: bool,
+    },
+    /// A script for POSIX shells
+    Script {
+        #[command(flatten)]
+        rendered: Rendered,
+    },
+}
+
+/// An install as it is to be run elsewhere: with the options of `install`.
+#[derive(Clone, Debug, Args)]
+pub struct Rendered {
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Do not prove the engine with a container
+    #[arg(long)]
+    pub no_smoke: bool,
+    /// How long to wait for locks and for the clock: 90s, 10m, 1h [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = crate::profile::wait)]
+    pub wait: Option<std::time::Duration>,
+    /// Where the machine fetches this very rprov from [default: this version's release]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
 /// What is wanted of the host; flags win over the configuration, which wins over the profile.
 #[derive(Clone, Debug, Args)]
 pub struct Wanted {
@@ -161,8 +199,8 @@ pub struct Wanted {
     /// Which releases to take
     #[arg(long, value_enum)]
     pub channel: Option<Channel>,
-    /// What a card of NVIDIA's needs; `--gpu` alone is `--gpu=on`, which wants a card to be there
-    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    /// What a card of NVIDIA's needs: on, which wants a card, auto, toolkit or off
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub gpu: Option<Gpu>,
     /// The card's driver: a branch (580), its modules (open, proprietary), both (580-open), or none
     #[arg(long, value_name = "DRIVER")]
@@ -188,6 +226,12 @@ pub struct Wanted {
     /// Go to an older version than the one that is installed, where that is asked for
     #[arg(long)]
     pub allow_downgrade: bool,
+    /// Whose engine: docker, or distribution for its own packages, where upstream builds none
+    #[arg(long, value_enum, value_name = "WHOSE", hide_possible_values = true, conflicts_with_all = ["upgrade", "locked"])]
+    pub engine: Option<crate::profile::Engine>,
+    /// Hold the engine's packages at their version: no upgrade of the host moves them, --upgrade does
+    #[arg(long)]
+    pub hold: bool,
     #[command(flatten)]
     pub configuration: Configuration,
 }

@@ -15,7 +15,7 @@ use crate::host::{Look, Question};
 use crate::lockfile::Lock;
 use crate::plan::{self, Plan};
 use crate::profile::gpu::Decided;
-use crate::profile::{self, Config, Flags, Library, Settings};
+use crate::profile::{self, Config, Engine, Flags, Library, Settings, preconditions};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,14 @@ use std::time::Duration;
 
 pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
     let host = run.host(None);
-    let (facts, _, steps) = prepare(run, wanted, None, &host)?;
+    let (facts, settings, steps) = prepare(run, wanted, None, &host)?;
     let plan = plan::plan(&steps, &host)?;
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
-    if let Err(refused) = no_downgrade(&plan, wanted) {
-        run.tell(&Event::Note { text: format!("install would not do this: {}", refused.what()) });
+    let stands = look_first(run, &plan, &settings, &facts, &host).and_then(|()| no_downgrade(&plan, wanted));
+    if let Err(refused) = stands {
+        let reasons = refused.reasons().iter().map(|reason| format!(": {reason}")).collect::<String>();
+        run.tell(&Event::Note { text: format!("install would not do this: {}{reasons}", refused.what()) });
     }
     Ok(if exit_code && !plan.is_empty() { Exit::Difference } else { Exit::Done })
 }
@@ -65,6 +67,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) ->
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
     offer_the_user(run, &settings);
+    look_first(run, &plan, &settings, &facts, &host)?;
     no_downgrade(&plan, wanted)?;
     if !run.may("Make these changes?", changing, &host)? {
         return Ok(Exit::Done);
@@ -98,10 +101,12 @@ fn prepare(
     wait: Option<Duration>,
     host: &LocalHost,
 ) -> Result<(Facts, Settings, Vec<Step>)> {
+    let lock = wanted.locked.as_deref().map(|path| Lock::read(path, host)).transpose()?;
+    let locked = lock.as_ref().map(Lock::channel);
     let flags = Flags {
         users: wanted.users.clone(),
         version: wanted.version.clone(),
-        channel: wanted.channel.map(|channel| channel.name().to_owned()),
+        channel: wanted.channel.map(|channel| channel.name()).or(locked).map(str::to_owned),
         gpu: wanted.gpu,
         driver: wanted.driver.clone(),
         gpu_default_runtime: wanted.gpu_default_runtime,
@@ -109,8 +114,11 @@ fn prepare(
         wait,
         mirror: wanted.mirror.clone(),
         registry_image: wanted.registry_image.as_deref().map(from_here).transpose()?,
+        hold: wanted.hold,
+        engine: wanted.engine,
     };
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
+    lock.as_ref().map_or(Ok(()), |lock| lock.is_for(&facts))?;
     users_exist(&settings.users, host)?;
     settings.wants_toolkit(&facts)?;
     run.tell(&Event::Started {
@@ -123,13 +131,14 @@ fn prepare(
         run.tell(&Event::Note { text });
     }
     tell_of_the_engines_proxy(run, &settings, &facts, host);
-    let lock = wanted.locked.as_deref().map(|path| Lock::read(path, &facts, host)).transpose()?;
+    // Who may not read the receipts plans as if nothing were held by us.
+    settings.hold.ours = receipt::held(&receipt::all(Path::new("/")).unwrap_or_default());
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))
 }
 
 /// A relative path is meant from where the caller stands.
-fn from_here(path: &Path) -> Result<PathBuf> {
+pub fn from_here(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).or_fail(|| format!("cannot read `{}`", path.display()))
 }
 
@@ -137,9 +146,12 @@ fn from_here(path: &Path) -> Result<PathBuf> {
 pub fn settle(flags: Flags, named: &Configuration, host: &LocalHost) -> Result<(Facts, Settings)> {
     let facts = facts::gather(host)?;
     let library = Library::load(host)?;
-    let profile = profile::choose(&facts, &library)?;
     let environment = std::env::var_os("RPROV_CONFIG");
     let config = Config::load(host, named.config.as_deref(), environment.as_deref().map(Path::new))?;
+    let profile = match flags.engine.or(config.engine).unwrap_or_default() {
+        Engine::Docker => profile::choose(&facts, &library)?,
+        Engine::Distribution => profile::choose_own_engine(&facts, &library)?,
+    };
     Ok((facts, Settings::merge(flags, config, profile, &library)?))
 }
 
@@ -191,6 +203,14 @@ fn show(run: &Run, plan: &Plan) {
     } else {
         crate::ui::answer(&crate::ui::plan(&plan.shown(), run.manner));
     }
+}
+
+/// What has to be so before packages come.
+fn look_first(run: &Run, plan: &Plan, settings: &Settings, facts: &Facts, host: &dyn Look) -> Result<()> {
+    for text in preconditions::look(plan, settings, facts, host)? {
+        run.tell(&Event::Note { text });
+    }
+    Ok(())
 }
 
 /// An engine may not read the data that a newer one has written: nobody goes back by accident.

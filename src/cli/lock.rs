@@ -3,10 +3,10 @@
 use super::arguments::Configuration;
 use super::install::settle;
 use super::run::Run;
-use crate::error::{Exit, OrFail, Result};
+use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::lockfile::Lock;
-use crate::profile::{self, Flags};
+use crate::profile::{self, Engine, Flags};
 use crate::receipt;
 use crate::resources::AnyChange;
 use std::collections::BTreeSet;
@@ -15,6 +15,10 @@ use std::path::Path;
 pub fn lock(run: &mut Run, output: Option<&Path>, configuration: &Configuration) -> Result<Exit> {
     let host = run.host(None);
     let (facts, settings) = settle(Flags::default(), configuration, &host)?;
+    if settings.engine == Engine::Distribution {
+        return Err(Error::refused("cannot lock the engine of the distribution")
+            .because("a lock is of Docker's source, whose old versions stay to be had"));
+    }
     let source = profile::source(&settings, &facts.architecture)?;
     let mut names: BTreeSet<String> = settings.packages(&facts).into_iter().collect();
     names.extend(came_along(run));

@@ -5,6 +5,8 @@ mod install;
 mod lock;
 mod man;
 mod profile;
+mod render;
+mod result;
 mod resume;
 mod run;
 mod smoke;
@@ -44,6 +46,9 @@ pub fn run(cli: Cli) -> Exit {
         Command::Facts => Run::new("facts", manner).carry_out(show_facts),
         Command::Profile { command } => {
             Run::new("profile", manner).carry_out(|run| profile::profile(run, &command))
+        }
+        Command::Render { command } => {
+            Run::new("render", manner).carry_out(|run| render::render(run, &command))
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

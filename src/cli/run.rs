@@ -1,6 +1,7 @@
 //! One run of a command: its host, its lock, its events from the first to the last, and its exit code.
 
 use super::arguments::Changing;
+use super::result;
 use crate::clock::now_us;
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
@@ -45,24 +46,34 @@ impl Run {
 
     /// Runs the command; an error is told, and its code is the run's.
     pub fn carry_out(mut self, command: impl FnOnce(&mut Run) -> Result<Exit>) -> Exit {
-        let exit = match command(&mut self) {
-            Ok(exit) => exit,
-            Err(error) => {
-                self.tell(&self.error_event(&error));
-                error.exit
-            }
+        let (exit, error) = match command(&mut self) {
+            Ok(exit) => (exit, None),
+            Err(error) => (error.exit, Some(self.error_event(&error))),
         };
+        if let Some(error) = &error {
+            self.tell(error);
+        }
         tracing::debug!("peak memory {}", peak_memory());
+        let finished = Event::Finished {
+            exit: exit as i32,
+            changes: self.changes,
+            seconds: self.began.elapsed().as_secs_f64(),
+            log: self.log_made(),
+            receipt: self.receipt.as_ref().map(|path| path.display().to_string()),
+        };
+        if self.may_change_the_host()
+            && let Err(error) = result::write(self.verb, &finished, error.as_ref())
+        {
+            tracing::debug!("{error}");
+        }
         if !self.manner.json || self.speaks_events() {
-            self.tell(&Event::Finished {
-                exit: exit as i32,
-                changes: self.changes,
-                seconds: self.began.elapsed().as_secs_f64(),
-                log: self.log_made(),
-                receipt: self.receipt.as_ref().map(|path| path.display().to_string()),
-            });
+            self.tell(&finished);
         }
         exit
+    }
+
+    fn may_change_the_host(&self) -> bool {
+        matches!(self.verb, "install" | "uninstall") && rustix::process::geteuid().is_root()
     }
 
     /// `facts`, `profile` and `lock` answer with one document; the others with a stream.
@@ -148,22 +159,16 @@ pub struct Lock {
     _file: std::fs::File,
 }
 
-const LOCK_DIRECTORY: &str = "/run/rprov";
-
 /// Takes the lock, and waits for who holds it.
 ///
 /// # Errors
 /// The wait is over: exit 5, with the holder.
 pub fn lock(host: &dyn Touch) -> Result<Lock> {
     let cannot = || "cannot take the lock `/run/rprov/lock`".to_owned();
-    let run = rustix::fs::open("/run", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).or_fail(cannot)?;
-    match rustix::fs::mkdirat(&run, "rprov", Mode::RWXU) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-        Err(error) => return Err(error).or_fail(cannot),
-    }
+    result::make_directory().or_fail(cannot)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::open(format!("{LOCK_DIRECTORY}/lock"), flags, Mode::RUSR | Mode::WUSR).or_fail(cannot)?;
+    let file = rustix::fs::open(format!("{}/lock", result::DIRECTORY), flags, Mode::RUSR | Mode::WUSR)
+        .or_fail(cannot)?;
     let mut file = std::fs::File::from(file);
     while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {

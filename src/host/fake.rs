@@ -1,6 +1,6 @@
 //! A host made of maps, for tests: files, links and scripted answers; it panics on a question that was not scripted.
 
-use super::{Kind, Look, Output, Question, Stat};
+use super::{Kind, Look, Output, Question, Room, Stat};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -11,6 +11,7 @@ pub struct FakeHost {
     nodes: BTreeMap<PathBuf, Node>,
     answers: BTreeMap<Question, Output>,
     bodies: BTreeMap<String, Vec<u8>>,
+    rooms: BTreeMap<PathBuf, Room>,
     now: i64,
 }
 
@@ -44,6 +45,11 @@ impl FakeHost {
     /// A symbolic link of root's.
     pub fn link(self, path: impl AsRef<Path>, target: impl AsRef<Path>) -> Self {
         self.node(path.as_ref(), Content::Link(target.as_ref().to_owned()), 0o777)
+    }
+    /// The file system that everything below a path lies on.
+    pub fn room(mut self, path: impl AsRef<Path>, room: Room) -> Self {
+        self.rooms.insert(path.as_ref().to_owned(), room);
+        self
     }
     /// Gives a path that is there to somebody, with this mode.
     pub fn owned(mut self, path: impl AsRef<Path>, uid: u32, mode: u32) -> Self {
@@ -149,6 +155,10 @@ impl Look for FakeHost {
             .filter_map(|known| known.file_name())
             .map(|name| name.to_string_lossy().into_owned())
             .collect())
+    }
+    fn room(&self, path: &Path) -> Result<Option<Room>> {
+        let known = path.ancestors().find_map(|part| self.rooms.get(part));
+        Ok(known.copied().filter(|_| self.nodes.contains_key(&self.resolve(path, true))))
     }
     fn query(&self, question: &Question) -> Result<Output> {
         match self.answers.get(question) {

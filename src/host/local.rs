@@ -8,7 +8,7 @@ mod progress;
 
 use self::progress::Progress;
 use super::fetch::{self, Fetcher, Proxies};
-use super::{Command, Kind, Look, Output, Owner, Private, Question, Stat, Touch};
+use super::{Command, Kind, Look, Output, Owner, Private, Question, Room, Stat, Touch, plain};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use std::cell::RefCell;
@@ -207,6 +207,11 @@ impl Look for LocalHost {
         }
         names.sort();
         Ok(names)
+    }
+
+    fn room(&self, path: &Path) -> Result<Option<Room>> {
+        plain::room(&self.at(path))
+            .or_fail(|| format!("cannot look at the file system of `{}`", path.display()))
     }
 
     fn query(&self, question: &Question) -> Result<Output> {

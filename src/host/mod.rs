@@ -4,6 +4,7 @@
 pub mod fake;
 pub mod fetch;
 pub mod local;
+mod plain;
 mod private;
 mod trusted;
 
@@ -25,6 +26,12 @@ pub const DNF_CACHES: [&str; 2] = ["/var/cache/dnf", "/var/cache/libdnf5"];
 
 /// Where dnf reads its repositories from.
 pub const DNF_REPOSITORIES: &str = "/etc/yum.repos.d";
+
+/// Where dnf 4 reads the configuration of its plugins from.
+pub const DNF_PLUGINS: &str = "/etc/dnf/plugins";
+
+/// The versions that packages stay at, to dnf 5 (dnf5-versionlock(8)).
+pub const DNF5_LOCKS: &str = "/etc/dnf/versionlock.toml";
 
 /// In an argument list: the number of a file that the command may write its progress to.
 pub const STATUS_FD: &str = "STATUS_FD";
@@ -48,6 +55,19 @@ pub enum Kind {
     Directory,
     Link,
     Other,
+}
+
+/// The file system that a path lies on: how much room it has for who is not root, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub bytes: u64,
+    pub bytes_free: u64,
+    /// 0 where the file system counts none.
+    pub inodes: u64,
+    pub inodes_free: u64,
+    /// The magic number of statfs(2).
+    pub magic: u64,
+    pub read_only: bool,
 }
 
 /// What a finished command left.
@@ -154,7 +174,8 @@ pub struct DnfQuestion {
 /// Repositories, cache, history and logs of dnf's own in a temporary directory: the host's as the plan will leave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DnfState {
-    /// Files below `/etc/yum.repos.d` as the plan will leave them: other bytes, or absent.
+    /// Files below `/etc/yum.repos.d` as the plan will leave them: other bytes, or absent; and dnf's list of locks
+    /// without those that may move.
     pub changed: Vec<(PathBuf, Option<Vec<u8>>)>,
     /// The repositories that must be read, whatever others cannot be.
     pub needed: Vec<String>,
@@ -179,6 +200,8 @@ pub trait Look {
     fn link(&self, path: &Path) -> Result<Option<PathBuf>>;
     /// The names in a directory, sorted; an absent directory has none.
     fn list(&self, path: &Path) -> Result<Vec<String>>;
+    /// The file system that a path lies on; absent is `None`.
+    fn room(&self, path: &Path) -> Result<Option<Room>>;
     /// Asks one of the host's own programs.
     fn query(&self, question: &Question) -> Result<Output>;
     /// Fetches a URL, with retries, at most `limit` bytes. The same URL is fetched once a run.

@@ -25,8 +25,11 @@ pub struct Config {
     pub gpu: Option<Gpu>,
     /// Whether every container runs under NVIDIA's runtime.
     pub gpu_default_runtime: bool,
+    pub engine: Option<Engine>,
     /// Optional software, by the names of the profile's `[packages.with]`.
     pub with: Vec<String>,
+    /// Whether the engine's packages stay at their version until rprov moves them.
+    pub hold: bool,
     /// How long to wait for locks, clocks and the network.
     #[serde(deserialize_with = "duration")]
     pub wait: Option<Duration>,
@@ -37,6 +40,17 @@ pub struct Config {
     pub source: BTreeMap<SourceName, Source>,
     /// Merged into daemon.json, key by key.
     pub daemon: Json,
+}
+
+/// Whose engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// Docker's own packages, from its source.
+    #[default]
+    Docker,
+    /// Whatever the distribution has itself, from the sources that the host has.
+    Distribution,
 }
 
 /// What is wanted of a GPU.
@@ -126,8 +140,7 @@ impl Config {
                     .because("there is no such file")),
             };
         };
-        let document = Document::new(path.display().to_string(), &text);
-        let mut config: Config = document.read()?;
+        let mut config = Config::parse(path.display().to_string(), &text)?;
         for key in config.source.values_mut().filter_map(|source| source.key.as_mut()) {
             believe(&key.file)?;
             key.bytes = host.read(&key.file)?.ok_or_else(|| {
@@ -136,6 +149,13 @@ impl Config {
             })?;
         }
         Ok(config)
+    }
+}
+
+impl Config {
+    /// A configuration as text, called so in messages; the keys that it names are not read.
+    pub fn parse(name: impl Into<String>, text: &str) -> Result<Config> {
+        Document::new(name, text).read()
     }
 }
 
@@ -183,9 +203,11 @@ mod tests {
 users = ["alice"]
 version = "29"
 gpu = "auto"
+engine = "docker"
 wait = "1h 30m"
 channel = "test"
 with = ["rootless-extras"]
+hold = true
 
 [source.docker]
 url = "https://mirror.example/docker-ce/"
@@ -213,8 +235,10 @@ log-driver = "local"
             channel: Some("test".to_owned()),
             gpu_default_runtime: false,
             gpu: Some(Gpu::Auto),
+            engine: Some(Engine::Docker),
             with: vec!["rootless-extras".to_owned()],
             wait: Some(Duration::from_secs(90 * 60)),
+            hold: true,
             mirror: None,
             registry: Registry { image: Some(PathBuf::from("/srv/registry.tar")) },
             source: BTreeMap::from([(SourceName::Docker, source)]),

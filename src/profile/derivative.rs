@@ -19,6 +19,8 @@ pub struct Derivative {
     pub base: Option<String>,
     /// Why none of these is for it, and what to do instead.
     pub refused: Option<Refusal>,
+    /// The engine that it has itself, where upstream builds none for it.
+    pub engine: Option<OwnEngine>,
     /// Its releases by the profiles that they get.
     #[serde(default)]
     pub on: BTreeMap<String, Release>,
@@ -30,6 +32,17 @@ pub struct Derivative {
 pub struct Refusal {
     pub reason: String,
     pub hint: String,
+}
+
+/// The distribution's own engine, and what else it is set up like.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnEngine {
+    /// The profile whose group, units and defaults serve here too.
+    pub like: String,
+    pub packages: Vec<String>,
+    #[serde(deserialize_with = "date")]
+    pub end_of_life: Date,
 }
 
 /// A derivative's release.
@@ -69,21 +82,23 @@ pub fn adapted(base: &Profile, host: &Distribution, known: Option<&Derivative>) 
     profile
 }
 
+/// A profile for the engine that the distribution has itself.
+pub fn with_own_engine(base: &Profile, host: &Distribution, own: Option<&OwnEngine>) -> Profile {
+    let mut profile = base.clone();
+    profile.title = format!("{}, with its own engine", host.name);
+    if let Some(own) = own {
+        profile.packages.distribution.clone_from(&own.packages);
+        profile.end_of_life = own.end_of_life;
+    }
+    profile
+}
+
 #[cfg(test)]
 mod tests {
     use crate::error::Exit;
-    use crate::facts::{Facts, gather};
-    use crate::host::Question;
     use crate::host::fake::FakeHost;
+    use crate::profile::facts_of as facts;
     use crate::profile::{Library, Repository, SITE, choose};
-
-    fn facts(os_release: &str, architecture: &str) -> Facts {
-        let host = FakeHost::new()
-            .file("/etc/os-release", os_release)
-            .file("/usr/bin/dpkg", "")
-            .answer(Question::DpkgArchitecture, architecture);
-        gather(&host).expect("gathers")
-    }
 
     /// As they write it themselves, the lines that count.
     const MINT_22_1: &str = "NAME=\"Linux Mint\"\nVERSION=\"22.1 (Xia)\"\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n\

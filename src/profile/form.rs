@@ -292,9 +292,9 @@ pub struct Packages {
     /// rpm the files would conflict (docker/cli#4193).
     #[serde(default, deserialize_with = "package_names")]
     pub since_floor: Vec<String>,
-    /// The distribution's own engine: named to who is refused, and never installed.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "package_name")]
-    pub distribution: Option<String>,
+    /// The distribution's own engine: offered to who is refused, and installed with `--engine distribution`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "package_names")]
+    pub distribution: Vec<String>,
     /// What `--with NAME` adds.
     #[serde(default, deserialize_with = "package_lists")]
     pub with: BTreeMap<String, Vec<String>>,
@@ -429,11 +429,6 @@ impl TryFrom<Vec<String>> for PackageNames {
 
 pub(super) fn package_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     Ok(PackageNames::deserialize(from)?.0)
-}
-
-fn package_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let names = PackageNames::try_from(vec![String::deserialize(from)?]).map_err(D::Error::custom)?;
-    Ok(names.0.into_iter().next())
 }
 
 fn package_lists<'de, D: Deserializer<'de>, K: Deserialize<'de> + Ord>(

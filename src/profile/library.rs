@@ -1,9 +1,9 @@
 //! Every profile there is: those in the binary, those of this host's administrator, and the one for this host.
 
-use super::derivative::{Derivative, Release, adapted, named_base};
+use super::derivative::{Derivative, Release, adapted, named_base, with_own_engine};
 use super::document::{Document, nearest};
 use super::form::Profile;
-use super::refusal::{no_profile, old_processor, other_processor};
+use super::refusal::{near, no_own_engine, no_profile, old_processor, other_processor};
 use crate::error::{Error, OrFail, Result};
 use crate::facts::{Distribution, Facts};
 use crate::host::{Look, trusted};
@@ -129,8 +129,9 @@ impl Library {
     fn compile_derivative(&self, document: &Document) -> Result<Derivative> {
         let derivative: Derivative = document.read()?;
         let base = derivative.base.iter().map(|name| (name, vec!["base"]));
+        let like = derivative.engine.iter().map(|own| (&own.like, vec!["engine", "like"]));
         let on = derivative.on.keys().map(|name| (name, vec!["on", name.as_str()]));
-        match base.chain(on).find(|(name, _)| !self.profiles.contains_key(*name)) {
+        match base.chain(like).chain(on).find(|(name, _)| !self.profiles.contains_key(*name)) {
             Some((name, keys)) => Err(document.wrong_at(&keys, format!("there is no profile `{name}`"))),
             None => Ok(derivative),
         }
@@ -303,25 +304,30 @@ pub fn choose(facts: &Facts, library: &Library) -> Result<Profile> {
     }
 }
 
+/// The profile for the engine that the distribution of this host has itself, which needs nothing that upstream builds:
+/// that of the host, whatever its processor, else that of the nearest release that works.
+pub fn choose_own_engine(facts: &Facts, library: &Library) -> Result<Profile> {
+    let host = &facts.distribution;
+    if let Some(own) = library.derivative(&host.id).and_then(|derivative| derivative.engine.as_ref()) {
+        return Ok(with_own_engine(&library.get(&own.like)?.profile, host, Some(own)));
+    }
+    let for_this = library.list().find(|listed| listed.profile.matches.distribution(host));
+    let found = for_this.or_else(|| library.bases(host).into_iter().next()).map(|listed| &listed.profile);
+    match found.or_else(|| near(host, library)).filter(|found| !found.packages.distribution.is_empty()) {
+        Some(found) => Ok(with_own_engine(found, host, None)),
+        None => Err(no_own_engine(facts)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Exit;
-    use crate::facts::gather;
-    use crate::host::Question;
     use crate::host::fake::FakeHost;
     use crate::profile::Repository;
+    use crate::profile::facts_of as facts;
     use sequoia_openpgp::Cert;
     use sequoia_openpgp::parse::Parse;
-
-    /// The facts of a host with this os-release.
-    fn facts(os_release: &str, architecture: &str) -> Facts {
-        let host = FakeHost::new()
-            .file("/etc/os-release", os_release)
-            .file("/usr/bin/dpkg", "")
-            .answer(Question::DpkgArchitecture, architecture);
-        gather(&host).expect("gathers")
-    }
 
     fn host_with(name: &str, text: &str) -> FakeHost {
         FakeHost::new().file(format!("{SITE}/{name}"), text)
@@ -385,7 +391,29 @@ mod tests {
         let error = choose(&facts(text, "amd64"), &library).expect_err("is refused");
         assert_eq!(error.exit, Exit::Refused);
         assert!(error.to_string().contains("no packages for Amazon Linux"), "{error}");
-        assert!(error.next().is_some_and(|hint| hint.contains("dnf install docker")), "{error}");
+        assert!(error.next().is_some_and(|hint| hint.contains("--engine distribution")), "{error}");
+    }
+
+    #[test]
+    fn the_distributions_own_engine_is_known_where_upstream_builds_none() {
+        let library = Library::shipped().expect("is right");
+        let cases = [
+            ("ID=amzn\nVERSION_ID=2023\nPRETTY_NAME=\"Amazon Linux 2023\"", "amd64", "rhel-9", "docker"),
+            ("ID=debian\nVERSION_ID=12", "s390x", "debian-12", "docker.io"),
+            ("ID=debian\nVERSION_ID=13", "riscv64", "debian-13", "docker.io docker-cli"),
+            ("ID=debian\nVERSION_CODENAME=forky", "amd64", "debian-13", "docker.io docker-cli"),
+            ("ID=ubuntu\nVERSION_ID=25.10\nUBUNTU_CODENAME=questing", "amd64", "ubuntu-24.04", "docker.io"),
+            ("ID=linuxmint\nVERSION_ID=22\nUBUNTU_CODENAME=noble", "ppc64el", "ubuntu-24.04", "docker.io"),
+        ];
+        for (os_release, architecture, name, packages) in cases {
+            let found = choose_own_engine(&facts(os_release, architecture), &library).expect(os_release);
+            let found = (found.name, found.packages.distribution.join(" "));
+            assert_eq!(found, (name.to_owned(), packages.to_owned()), "{os_release}");
+        }
+        for os_release in ["ID=gentoo", "ID=rocky\nVERSION_ID=9\nPLATFORM_ID=\"platform:el9\""] {
+            let error = choose_own_engine(&facts(os_release, "amd64"), &library).expect_err("knows none");
+            assert_eq!(error.exit, Exit::Refused, "{error}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The one list that gives the order of the steps.
 
+use super::config;
+use super::form::Repository;
 use super::gpu::{self, Decided};
 use super::settings::{Reader, Settings};
 use super::site::POOL_KEYS;
@@ -12,7 +14,7 @@ use crate::resources::packages::{Manager, Versions};
 use crate::resources::repository::{Source, apt, dnf};
 use crate::resources::trace::Trace;
 use crate::steps::drop_in::DropIn;
-use crate::steps::{self, Step, daemon_json, docker_group, members, registry, repository, units};
+use crate::steps::{self, Step, daemon_json, docker_group, hold, members, registry, repository, units};
 use crate::trust::apt::AptSource;
 use crate::version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,14 +30,21 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
             .hint("snap remove docker, and restart the machine so that its AppArmor profiles go too"));
     }
     let profile = &settings.profile;
-    let source = source(settings, &facts.architecture)?;
-    let starts_nothing = matches!(source, Source::Dnf(_));
+    let source = match settings.engine {
+        config::Engine::Docker => Some(source(settings, &facts.architecture)?),
+        config::Engine::Distribution => None,
+    };
+    let manager = match profile.repository {
+        Repository::Apt(_) => Manager::Apt,
+        Repository::Dnf(_) => Manager::Dnf,
+    };
+    let starts_nothing = manager == Manager::Dnf;
     let gpu = settings.decide_gpu(facts, upgrade)?;
     let mut keys = daemon_config::keys_to_set(&settings.daemon_asked());
     keys.extend(settings.site.gpu_keys.clone());
     let mut steps = Vec::new();
     if let Some(driver) = gpu.as_ref().and_then(|gpu| gpu.driver.as_ref()) {
-        steps.extend(driver_steps(driver, starts_nothing)?);
+        steps.extend(driver_steps(driver, manager)?);
         // The rest waits: what it brings looks for the driver when it is set up.
         if driver.nouveau {
             return Ok(steps);
@@ -46,7 +55,9 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
             gpu::driver::units_after_reboot(settings, facts).map(|units| steps::driver::loaded(&units)),
         );
     }
-    steps.push(repository::step(repository::TITLE, &source)?);
+    if let Some(source) = &source {
+        steps.push(repository::step(repository::TITLE, source)?);
+    }
     if let Some(gpu) = &gpu {
         steps.push(repository::step("the source of the container toolkit", &gpu.toolkit)?);
     }
@@ -59,21 +70,29 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
             traces: site_traces(settings),
         }),
         steps::packages::step(steps::packages::Asked {
-            sources: std::iter::once(source).chain(gpu.iter().map(|gpu| gpu.toolkit.clone())).collect(),
+            manager,
+            conflicts: conflicts(settings, source.is_some(), gpu.as_ref()),
+            sources: source.into_iter().chain(gpu.iter().map(|gpu| gpu.toolkit.clone())).collect(),
             packages: packages(settings, facts, lock, upgrade, gpu.as_ref()),
-            conflicts: conflicts(settings, gpu.as_ref()),
+            let_go: settings.hold.ours.clone(),
             traces: traces(settings, gpu.as_ref()),
             restarts: gpu.is_some().then(|| profile.units.engine.clone()),
         }),
         members::step(&settings.users, &profile.group),
-        units::step(&profile.units.start, starts_nothing),
+        units::step(&profile.units.start, starts_nothing || settings.site.starts_forbidden),
     ]);
+    let held = held(settings, facts);
+    if !held.is_empty() {
+        let behind =
+            steps.iter().position(|step| step.title == steps::packages::TITLE).map_or(0, |place| place + 1);
+        steps.insert(behind, hold::step(manager, held, settings.hold.ours.clone()));
+    }
     steps.extend(settings.site.registry.as_ref().map(registry::step));
     Ok(steps)
 }
 
 /// The driver, and where it can be loaded now, loaded.
-fn driver_steps(driver: &gpu::driver::Decided, dnf: bool) -> Result<Vec<Step>> {
+fn driver_steps(driver: &gpu::driver::Decided, manager: Manager) -> Result<Vec<Step>> {
     let source = driver.source.as_ref();
     let mut steps: Vec<Step> = source
         .map(|source| repository::step("the source of the driver", source))
@@ -81,11 +100,12 @@ fn driver_steps(driver: &gpu::driver::Decided, dnf: bool) -> Result<Vec<Step>> {
         .into_iter()
         .collect();
     steps.push(steps::driver::step(steps::driver::Asked {
-        manager: if dnf { Manager::Dnf } else { Manager::Apt },
+        manager,
         source: driver.source.clone(),
         packages: driver.packages.clone(),
         stream: driver.stream.as_deref().map(gpu::driver::stream_file),
-        preference: (!dnf && source.is_some()).then(|| gpu::driver::preference_file(&driver.branch)),
+        preference: (manager == Manager::Apt && source.is_some())
+            .then(|| gpu::driver::preference_file(&driver.branch)),
         nouveau: driver.nouveau,
     }));
     if !driver.nouveau {
@@ -112,9 +132,17 @@ fn packages(
     wanted
 }
 
-fn conflicts(settings: &Settings, gpu: Option<&Decided>) -> Vec<String> {
+fn conflicts(settings: &Settings, upstreams: bool, gpu: Option<&Decided>) -> Vec<String> {
+    let others = upstreams.then_some(&settings.profile.conflicts.remove);
     let former = gpu.iter().flat_map(|gpu| &gpu.remove);
-    settings.profile.conflicts.remove.iter().chain(former).cloned().collect()
+    others.into_iter().flatten().chain(former).cloned().collect()
+}
+
+/// What stays at its version: the engine's own packages where that is asked for, and what an earlier run held.
+fn held(settings: &Settings, facts: &Facts) -> BTreeSet<String> {
+    let ours = settings.hold.ours.iter().cloned();
+    let asked = settings.engine_packages(facts).filter(|_| settings.hold.asked);
+    ours.chain(asked).collect()
 }
 
 /// What cannot be said in daemon.json, or not there alone.
@@ -202,9 +230,10 @@ fn wanted_packages(settings: &Settings, facts: &Facts, upgrade: bool) -> BTreeMa
     let packages = &settings.profile.packages;
     // What only some hosts need is the distribution's own: its version is not ours to choose.
     let distributions: BTreeSet<&String> = packages.when.values().flatten().collect();
+    let own = settings.engine == config::Engine::Distribution;
     let versions = |name: &String| {
         let versioned = packages.versioned.contains(name);
-        let distribution = distributions.contains(name);
+        let distribution = own || distributions.contains(name);
         Versions {
             // Whoever asks for an older engine gets it.
             floor: (versioned && settings.version.is_none()).then(|| packages.floor.clone()),
@@ -225,6 +254,7 @@ fn locked_packages(settings: &Settings, lock: &Lock) -> BTreeMap<String, Version
         exact: Some(locked.version.clone()),
         sha256: locked.sha256.clone(),
         distribution: !ours.contains(&locked.name),
+        along: locked.automatic,
         ..Versions::default()
     };
     lock.package.iter().map(|locked| (locked.name.clone(), versions(locked))).collect()

@@ -1,7 +1,7 @@
 //! Why no profile is for a host, and the nearest thing that works there.
 
 use super::derivative::named_base;
-use super::form::{Profile, Repository};
+use super::form::Profile;
 use super::library::{Library, SITE};
 use crate::error::Error;
 use crate::facts::{Distribution, Facts};
@@ -29,8 +29,7 @@ pub fn no_profile(facts: &Facts, library: &Library) -> Error {
     if let Some(refusal) = known.and_then(|derivative| derivative.refused.as_ref()) {
         return refused(facts, None).because(&refusal.reason).hint(&refusal.hint);
     }
-    let today = jiff::Zoned::now().date();
-    let near = nearest(host, library, today);
+    let near = near(host, library);
     let reason = match named_base(host, known).filter(|_| !library.has(&host.id)) {
         Some((key, name)) => format!("no profile is for what it is based on, `{}={name}`", key.name()),
         None => "no profile is for it".to_owned(),
@@ -46,21 +45,28 @@ pub fn no_profile(facts: &Facts, library: &Library) -> Error {
     }
 }
 
-/// The distribution's own engine is offered, and not installed: what comes with it is not ours to know.
+/// What works today and is nearest to it.
+pub fn near<'l>(host: &Distribution, library: &'l Library) -> Option<&'l Profile> {
+    nearest(host, library, jiff::Zoned::now().date())
+}
+
+/// No profile says which packages the distribution's engine is.
+pub fn no_own_engine(facts: &Facts) -> Error {
+    Error::refused("cannot install the engine of this distribution")
+        .because(format!("no profile knows one of {}", facts.distribution.name))
+        .hint(format!("a profile of your own, with `distribution` in `[packages]`, goes to `{SITE}`"))
+}
+
+/// The distribution's own engine is offered where it is known.
 fn refused(facts: &Facts, near: Option<&Profile>) -> Error {
     let Distribution { id, version_id, name, .. } = &facts.distribution;
     let version = version_id.as_deref().unwrap_or("without a version");
     let list = format!(
         "`rprov profile list` shows what is supported; a profile of your own goes to `{SITE}`, see profiles/README.md"
     );
-    let own = near.and_then(|profile| profile.packages.distribution.as_ref().map(|name| (profile, name)));
-    let hint = match own {
-        Some((profile, package)) => {
-            let tool = match profile.repository {
-                Repository::Apt(_) => "apt-get",
-                Repository::Dnf(_) => "dnf",
-            };
-            format!("`{tool} install {package}` brings the distribution's own engine, without rprov; {list}")
+    let hint = match near.filter(|profile| !profile.packages.distribution.is_empty()) {
+        Some(_) => {
+            format!("`rprov install --engine distribution` installs the distribution's own engine; {list}")
         }
         None => list,
     };
@@ -117,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_host_without_a_profile_is_refused_with_the_reason_and_what_to_do() {
-        const OWN: &str = "`apt-get install docker.io` brings the distribution's own engine, without rprov";
+        const OWN: &str = "`rprov install --engine distribution` installs the distribution's own engine";
         const ZERO: &str = "model name\t: ARMv6-compatible processor rev 7 (v6l)\n";
         let library = Library::shipped().expect("is right");
         let cases = [

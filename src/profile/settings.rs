@@ -1,6 +1,6 @@
 //! What this run is to do: the command line over the configuration over the profile.
 
-use super::config::{Config, Gpu, Key};
+use super::config::{Config, Engine, Gpu, Key};
 use super::document::nearest;
 use super::form::{Fingerprint, KeyPin, Profile, Repository};
 use super::gpu::{Choice, Wish};
@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::trust::Pin;
 use crate::version;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ pub struct Flags {
     pub mirror: Option<String>,
     /// The archive with the image of the local registry.
     pub registry_image: Option<PathBuf>,
+    /// Whether the engine's packages are to be held.
+    pub hold: bool,
+    pub engine: Option<Engine>,
 }
 
 /// Everything decided that can be decided without looking at the host again.
@@ -48,8 +52,19 @@ pub struct Settings {
     pub source: PackageSource,
     pub daemon: Daemon,
     pub registry_image: Option<PathBuf>,
+    pub hold: Holding,
+    pub engine: Engine,
     /// Empty until somebody looked around on the host.
     pub site: Site,
+}
+
+/// Which packages stay at their version.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holding {
+    /// Those of the engine, all of them.
+    pub asked: bool,
+    /// Those that an earlier run held: empty until somebody read its receipt.
+    pub ours: BTreeSet<String>,
 }
 
 /// The source as it is used on this host: the profile's, with the configuration's address and key.
@@ -102,6 +117,10 @@ pub struct Daemon {
 impl Settings {
     /// Lays the command line over the configuration over the profile. A list that is given replaces the one below it.
     pub fn merge(flags: Flags, config: Config, profile: Profile, library: &Library) -> Result<Settings> {
+        let engine = flags.engine.or(config.engine).unwrap_or_default();
+        if engine == Engine::Distribution {
+            nothing_of_dockers(&flags, &config)?;
+        }
         let config = with_mirror(flags.mirror.clone(), config)?;
         daemon_keys_are_right(&config.daemon.0, flags.version.as_deref().or(config.version.as_deref()))?;
         let channel = flags.channel.or(config.channel.clone());
@@ -127,6 +146,8 @@ impl Settings {
             wish,
             wait: flags.wait.or(config.wait).unwrap_or(WAIT),
             registry_image: flags.registry_image.or(config.registry.image),
+            engine,
+            hold: Holding { asked: flags.hold || config.hold, ours: BTreeSet::new() },
             site: Site::default(),
             daemon: Daemon { asked: config.daemon.0, defaults: profile.daemon.0.clone() },
             profile,
@@ -138,20 +159,50 @@ impl Settings {
         self.version.as_deref().is_some_and(|asked| version::compare(version::upstream(asked), floor).is_lt())
     }
 
+    /// Those of the wanted packages that are not the distribution's own.
+    pub fn engine_packages(&self, facts: &Facts) -> impl Iterator<Item = String> {
+        let distributions: BTreeSet<String> =
+            self.profile.packages.when.values().flatten().cloned().collect();
+        self.packages(facts).into_iter().filter(move |name| !distributions.contains(name))
+    }
+
     /// The packages that are wanted on a host with these facts, in order.
     pub fn packages(&self, facts: &Facts) -> Vec<String> {
         let packages = &self.profile.packages;
+        let engine = match self.engine {
+            Engine::Docker => &packages.engine,
+            Engine::Distribution => &packages.distribution,
+        };
         let with = self.with.iter().filter_map(|name| packages.with.get(name)).flatten();
         let when =
             packages.when.iter().filter(|(condition, _)| condition.holds(facts)).flat_map(|(_, names)| names);
         let mut wanted: Vec<String> = Vec::new();
         let too_old = |name: &String| self.is_below_the_floor() && packages.since_floor.contains(name);
-        for name in packages.engine.iter().chain(with).chain(when) {
+        for name in engine.iter().chain(with).chain(when) {
             if !wanted.contains(name) && !too_old(name) {
                 wanted.push(name.clone());
             }
         }
         wanted
+    }
+}
+
+/// Versions, channels, mirrors and plugins are Docker's: the distribution chooses its own.
+fn nothing_of_dockers(flags: &Flags, config: &Config) -> Result<()> {
+    let with = given(flags.with.clone(), config.with.clone());
+    let asked = [
+        ("version", flags.version.is_some() || config.version.is_some()),
+        ("channel", flags.channel.is_some() || config.channel.is_some()),
+        ("mirror", flags.mirror.is_some() || config.mirror.is_some()),
+        ("with", with.iter().any(|name| name != REGISTRY)),
+    ];
+    match asked.into_iter().find(|(_, asked)| *asked) {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Error::usage(format!("cannot use `{name}` with the engine of the distribution"))
+                .because("it is about Docker's own packages")
+                .hint(format!("leave `{name}` out, or `engine`")))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! the registry; and what a person should know of it beforehand.
 
 use super::gpu;
+use super::preconditions::starts_forbidden;
 use super::settings::{Settings, Trust};
 use crate::addresses::{self, Choice};
 use crate::daemon_config::{self, Severity};
@@ -46,6 +47,8 @@ pub struct Site {
     pub cuda_key: Option<Trust>,
     /// A run before this one installed the driver, and a reboot was needed.
     pub driver_is_ours: bool,
+    /// Whether packages may be forbidden to start what they bring.
+    pub starts_forbidden: bool,
 }
 
 impl Settings {
@@ -71,6 +74,7 @@ impl Settings {
             self.site.driver_is_ours = host.exists(Path::new(BLOCKED))?;
         }
         self.site.gpu_keys = self.gpu_keys(facts, &file, host)?;
+        self.site.starts_forbidden = starts_forbidden(host)?;
         Ok(notes)
     }
 

@@ -43,13 +43,14 @@ pub fn parse_dpkg(text: &str) -> BTreeMap<String, Shown> {
 
 /// The packages that `extended_states` marks as installed automatically.
 pub fn parse_auto(text: &str) -> BTreeSet<String> {
-    let field = |stanza: &str, name: &str| {
-        stanza.lines().find_map(|l| l.strip_prefix(name).map(|v| v.trim().to_owned()))
-    };
     text.split("\n\n")
         .filter(|stanza| field(stanza, "Auto-Installed:").as_deref() == Some("1"))
         .filter_map(|stanza| field(stanza, "Package:"))
         .collect()
+}
+
+fn field(stanza: &str, name: &str) -> Option<String> {
+    stanza.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim().to_owned()))
 }
 
 /// What apt would do.
@@ -93,6 +94,14 @@ pub fn parse_madison(text: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
+/// `Package:`, `Version:` and `SHA256:` of the stanzas of `apt-cache show`.
+pub fn parse_digests(text: &str) -> BTreeMap<(String, String), String> {
+    let digest = |stanza: &str| {
+        Some(((field(stanza, "Package:")?, field(stanza, "Version:")?), field(stanza, "SHA256:")?))
+    };
+    text.split("\n\n").filter_map(digest).collect()
+}
+
 /// The words for `apt-get install`: `NAME=VERSION`, `NAME-`. With `--purge` every removal purges.
 pub fn words(actions: &BTreeMap<String, Action>) -> Vec<String> {
     let word = |(name, action): (&String, &Action)| match action {
@@ -122,8 +131,11 @@ fn transaction_options() -> Vec<String> {
     options.map(str::to_owned).to_vec()
 }
 
+const CHANGE_HELD: &str = "--allow-change-held-packages";
+
 pub fn simulate(actions: &BTreeMap<String, Action>) -> Vec<String> {
-    let mut arguments = vec!["-s".to_owned()];
+    // Only the question: who holds what is going to move is looked at in the answer.
+    let mut arguments = vec!["-s".to_owned(), CHANGE_HELD.to_owned()];
     arguments.extend(transaction_options());
     arguments.extend(transaction_words(actions));
     arguments
@@ -139,18 +151,19 @@ fn transaction_words(actions: &BTreeMap<String, Action>) -> Vec<String> {
     arguments
 }
 
-/// The transaction itself.
-pub fn transaction(actions: &BTreeMap<String, Action>) -> Command {
+/// The transaction itself; `held`: also of packages that are held.
+pub fn transaction(actions: &BTreeMap<String, Action>, held: bool) -> Command {
     let mut argv = vec!["apt-get".to_owned(), format!("-oDir::Cache::archives={ARCHIVES}/")];
     argv.push(format!("-oAPT::Status-Fd={STATUS_FD}"));
+    argv.extend(held.then(|| CHANGE_HELD.to_owned()));
     argv.extend(transaction_options());
     argv.extend(transaction_words(actions));
     quiet(Command::new(argv).timeout(TRANSACTION))
 }
 
 /// Fetches what a transaction needs, and changes nothing else.
-pub fn download(actions: &BTreeMap<String, Action>) -> Command {
-    let mut command = transaction(actions);
+pub fn download(actions: &BTreeMap<String, Action>, held: bool) -> Command {
+    let mut command = transaction(actions, held);
     command.argv.insert(1, DOWNLOAD_ONLY.to_owned());
     command
 }
@@ -183,6 +196,12 @@ pub fn refresh(only: Option<&Path>) -> Command {
 /// `auto`: it came along.
 pub fn mark(names: &[String], auto: bool) -> Command {
     let front = ["apt-mark".to_owned(), if auto { "auto" } else { "manual" }.to_owned()];
+    quiet(Command::new(front.into_iter().chain(names.iter().cloned())))
+}
+
+/// `hold` or `unhold`.
+pub fn hold(word: &str, names: &[String]) -> Command {
+    let front = ["apt-mark".to_owned(), word.to_owned()];
     quiet(Command::new(front.into_iter().chain(names.iter().cloned())))
 }
 
@@ -324,6 +343,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn digests_are_read_from_what_apt_shows() {
+        let text = "Package: a\nVersion: 1\nSHA256: ff\n\nPackage: b\nVersion: 2\n";
+        let found = parse_digests(text);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[&("a".to_owned(), "1".to_owned())], "ff");
+    }
+
+    #[test]
     fn a_simulation_says_what_comes_and_what_goes() {
         let text = "NOTE: This is only a simulation!\n\
             Remv docker.io [20.10.24+dfsg1-1+b3]\n\
@@ -389,6 +416,6 @@ mod tests {
             ("docker.io".to_owned(), Action::Remove),
         ]);
         assert_eq!(words(&actions), ["docker-ce=5:29", "docker.io-"]);
-        assert!(!transaction(&actions).argv.contains(&"--purge".to_owned()));
+        assert!(!transaction(&actions, false).argv.contains(&"--purge".to_owned()));
     }
 }

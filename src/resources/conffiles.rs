@@ -11,9 +11,16 @@ const STATE: &str = "/var/lib/rprov";
 /// On disk before the purge begins: a run that dies in between leaves them to the next.
 const ASIDE: &str = "/var/lib/rprov/conffiles.json";
 
+/// By which program the bytes of conffiles are held against the package's: lines of one form.
+pub const DPKG: [&str; 2] = ["dpkg", "--verify"];
+pub const RPM: [&str; 2] = ["rpm", "--verify"];
+
+/// Where rpm puts a conffile that somebody wrote, when its package goes.
+const RPMSAVE: &str = ".rpmsave";
+
 /// Lays aside the conffiles of these packages whose bytes are not the package's.
-pub fn lay_aside(packages: &[String], host: &dyn Touch) -> Result<()> {
-    let argv = ["dpkg", "--verify"].map(str::to_owned).into_iter().chain(packages.iter().cloned());
+pub fn lay_aside(verify: [&str; 2], packages: &[String], host: &dyn Touch) -> Result<()> {
+    let argv = verify.map(str::to_owned).into_iter().chain(packages.iter().cloned());
     let verified = host.run(&Command::new(argv).capture())?;
     let mut aside: BTreeMap<PathBuf, Node> = BTreeMap::new();
     for path in changed(&verified.stdout) {
@@ -47,12 +54,18 @@ pub fn put_back(host: &dyn Touch) -> Result<()> {
                 host.make_directory(parent, Owner::ROOT_0755)?;
             }
         }
+        let aside = PathBuf::from(format!("{}{RPMSAVE}", path.display()));
+        let same = File { path: aside.clone() }.get(host)?.bytes() == node.bytes();
         File { path }.set(&node, host)?;
+        if same {
+            host.remove(&aside)?;
+        }
     }
     host.remove(Path::new(ASIDE))
 }
 
-/// Lines of `dpkg --verify`: `??5?????? c /etc/default/docker` is a conffile with another digest.
+/// Lines of `dpkg --verify`: `??5?????? c /etc/default/docker` is a conffile with another digest; of `rpm --verify`:
+/// `S.5....T.  c /etc/containerd/config.toml`.
 fn changed(text: &str) -> Vec<PathBuf> {
     let path = |line: &str| {
         let (flags, rest) = line.split_once(" c ")?;
@@ -67,5 +80,7 @@ mod tests {
     fn changed_conffiles_are_read_from_what_dpkg_says() {
         let text = "??5?????? c /etc/default/docker\nmissing   c /etc/x\n??5??????   /usr/bin/y\n";
         assert_eq!(super::changed(text), [std::path::PathBuf::from("/etc/default/docker")]);
+        let text = "S.5....T.  c /etc/containerd/config.toml\n.......T.  c /etc/x\nS.5....T.    /usr/bin/y\n";
+        assert_eq!(super::changed(text), [std::path::PathBuf::from("/etc/containerd/config.toml")]);
     }
 }

@@ -1,12 +1,21 @@
 //! What dnf and rpm say, parsed, and the argument lists they are run with: those that dnf 4 and dnf 5 both know.
 
 use super::apt::ARCHIVES;
-use crate::host::{Command, DnfQuestion, DnfState};
+use super::packages::Needs;
+use crate::error::Result;
+use crate::host::{Command, DnfQuestion, DnfState, Look};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 /// A transaction may unpack gigabytes on a slow disk; killing rpm in the middle helps nobody.
 const TRANSACTION: Duration = Duration::from_secs(2 * 3600);
+
+/// On Fedora `dnf` is a link to `dnf5`.
+pub fn is_five(host: &dyn Look) -> Result<bool> {
+    let program = host.link(Path::new("/usr/bin/dnf"))?;
+    Ok(program.is_some_and(|path| path.file_name().is_some_and(|name| name == "dnf5")))
+}
 
 /// Lines of name, version and release; what rpm says of packages that are not installed is no such line.
 pub fn parse_rpm(text: &str) -> Vec<(String, String)> {
@@ -33,6 +42,29 @@ fn plain(version: &str) -> &str {
 pub struct Simulated {
     pub installs: BTreeMap<String, String>,
     pub removes: BTreeSet<String>,
+    pub needs: Needs,
+}
+
+/// `Total download size: 95 M` and `Installed size: 388 M` of dnf 4; `Need to download 95 MiB.` and
+/// `After this operation, 388 MiB extra will be used` of dnf 5. In powers of 1024 both.
+fn parse_needs(text: &str) -> Needs {
+    let behind = |words: &[&str]| {
+        let (_, rest) = words.iter().find_map(|words| text.split_once(words))?;
+        let mut parts = rest.split_whitespace();
+        let number: f64 = parts.next()?.parse().ok()?;
+        let unit = match parts.next()?.chars().next()? {
+            'k' | 'K' => 1_u64 << 10,
+            'M' => 1 << 20,
+            'G' => 1 << 30,
+            _ => 1,
+        };
+        // Whole tenths of a unit: enough for a question of room.
+        Some((number * 10.0) as u64 * unit / 10)
+    };
+    Needs {
+        download: behind(&["Total download size: ", "Need to download "]).unwrap_or_default(),
+        installed: behind(&["Installed size: ", "After this operation, "]).unwrap_or_default(),
+    }
 }
 
 const SECTIONS: [&str; 5] = ["Installing", "Upgrading", "Downgrading", "Reinstalling", "Removing"];
@@ -44,7 +76,7 @@ pub fn parse_transaction(text: &str) -> Option<Simulated> {
         |line: &str| SECTIONS.iter().any(|section| line.starts_with(section)) && line.ends_with(':');
     let table = text.lines().skip_while(|line| !is_section(line));
     let table = table.take_while(|line| !line.starts_with("Transaction Summary"));
-    let mut simulated = Simulated::default();
+    let mut simulated = Simulated { needs: parse_needs(text), ..Simulated::default() };
     let (mut section, mut rows): (&str, Vec<(&str, Vec<&str>)>) = ("", Vec::new());
     for line in table {
         let words = line.split_whitespace();

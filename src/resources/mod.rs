@@ -6,6 +6,7 @@ pub mod consequence;
 pub mod dnf;
 pub mod file;
 pub mod group;
+pub mod hold;
 pub mod image;
 pub mod json_keys;
 pub mod member;
@@ -15,6 +16,7 @@ pub mod repository;
 pub mod rpm_key;
 pub mod trace;
 pub mod unit;
+pub mod version_lock;
 
 use self::packages::Package;
 use crate::error::{Error, Result};
@@ -22,6 +24,7 @@ use crate::event::Line;
 use crate::host::{Look, Touch};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
@@ -265,6 +268,7 @@ kinds! {
     Trace = trace::Trace,
     Image = image::Image,
     Module = module::Module,
+    Hold = hold::Hold,
 }
 
 impl AnyChange {
@@ -289,6 +293,13 @@ impl AnyChange {
             _ => None,
         };
         change.after.iter().filter_map(older).collect()
+    }
+
+    /// The packages that nobody holds any more after this change.
+    pub fn lets_go(&self) -> BTreeSet<String> {
+        let AnyChange::Hold(change) = self else { return BTreeSet::new() };
+        let free = change.after.iter().filter(|(_, held)| **held == hold::Held::No);
+        free.map(|(name, _)| name.clone()).collect()
     }
 
     /// The paths that are gone after this change.

@@ -3,7 +3,7 @@
 use super::Step;
 use crate::resources::file::{File, Node};
 use crate::resources::module::{Loaded, Module};
-use crate::resources::packages::{Manager, Package, Packages, Refresh, Versions};
+use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
 use crate::resources::repository::Source;
 use crate::resources::unit::{Unit, UnitState};
 use crate::resources::{AnyWant, want};
@@ -41,6 +41,9 @@ pub fn step(asked: Asked) -> Step {
         others_follow: !asked.nouveau,
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
+        let_go: BTreeSet::new(),
+        needs: Needs::default(),
+        in_full: false,
     };
     // Before the packages: they make the initial file system anew, and it is in there.
     let blocked = asked.nouveau.then(|| {

@@ -69,6 +69,8 @@ pub struct Record {
     pub filename: String,
     /// Bytes.
     pub size: u64,
+    /// Bytes once unpacked, as the index says it.
+    pub installed: u64,
     pub sha256: String,
 }
 
@@ -369,6 +371,7 @@ fn parse_record(paragraph: &str) -> Option<Record> {
         version: field("Version")?,
         filename: field("Filename")?,
         size: field("Size")?.parse().ok()?,
+        installed: field("Installed-Size").and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() << 10,
         sha256: digits(&field("SHA256")?)?,
     })
 }

@@ -1,6 +1,7 @@
 //! How a key becomes trusted: its whole fingerprint is pinned, and what it signed is read and nothing else.
 
 pub mod apt;
+pub mod client_certificate;
 pub mod repomd;
 pub mod rpm;
 #[cfg(test)]
@@ -53,6 +54,29 @@ pub fn certificates(pin: &Pin) -> Result<Vec<Cert>> {
         }
     }
     Ok(certs)
+}
+
+/// # Errors
+/// A certificate that has expired or is revoked at `now` (seconds since the epoch): refused.
+pub fn none_has_ended(certs: &[Cert], now: i64) -> Result<()> {
+    let policy = policy();
+    let when = UNIX_EPOCH + Duration::from_secs(now.max(0).unsigned_abs());
+    for cert in certs {
+        let ended = match cert.with_policy(&policy, when) {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(valid) => match (valid.alive(), valid.revocation_status()) {
+                (Err(error), _) => Some(format!("{error:#}")),
+                (Ok(()), RevocationStatus::Revoked(_)) => Some("it is revoked".to_owned()),
+                (Ok(()), _) => None,
+            },
+        };
+        if let Some(why) = ended {
+            return Err(Error::refused(format!("cannot trust the key {}", cert.fingerprint().to_hex()))
+                .because(why)
+                .hint("take a newer key of that source, by `[source.docker] key`"));
+        }
+    }
+    Ok(())
 }
 
 /// A text, and when (seconds since the epoch) a pinned key signed it.

@@ -1,6 +1,6 @@
 //! How packages of a source that signs these and not its index become trusted: each by the pinned key, and by no other.
 
-use super::{Pin, certificates};
+use super::{Pin, certificates, none_has_ended};
 use crate::error::{Error, Result};
 use crate::host::{Look, Question};
 use std::collections::BTreeSet;
@@ -13,9 +13,10 @@ const GOOD: &str = "digests signatures OK";
 /// Checks every file against a database of rpm's own that holds only the pinned key.
 ///
 /// # Errors
-/// A key file with another certificate, a file that nobody or somebody else signed, or that is not whole: refused.
+/// A key file with another certificate, or one that has expired, a file that nobody or somebody else signed, or that is not whole: refused.
 pub fn check(host: &dyn Look, files: &[PathBuf], pin: &Pin) -> Result<()> {
-    certificates(pin)?;
+    // rpm 4 takes what a key signed that has expired since: nothing of ours is by such a one.
+    none_has_ended(&certificates(pin)?, host.now())?;
     if files.is_empty() {
         return Ok(());
     }
@@ -67,7 +68,7 @@ mod tests {
         };
         let files = vec![PathBuf::from("/c/a.rpm"), PathBuf::from("/c/b.rpm")];
         let question = Question::RpmCheck { key: KEY.to_vec(), files: files.clone() };
-        check(&FakeHost::new().answer(question, answer), &files, &pin)
+        check(&FakeHost::new().at(1_768_478_400).answer(question, answer), &files, &pin)
     }
 
     #[test]
@@ -84,6 +85,22 @@ mod tests {
             let error = checked(bad).expect_err(bad);
             assert_eq!(error.exit, Exit::Refused);
             assert!(error.what().contains("b.rpm"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_has_expired_or_is_revoked_vouches_for_nothing() {
+        let keys: [&[u8]; 2] = [
+            include_bytes!("../../tests/fixtures/trust/expired.asc"),
+            include_bytes!("../../tests/fixtures/trust/revoked.asc"),
+        ];
+        for key in keys {
+            let pin = Pin::of_file(key.to_vec()).expect("reads");
+            let host = FakeHost::new().at(1_768_478_400);
+            let error = check(&host, &[PathBuf::from("/c/a.rpm")], &pin).expect_err("has ended");
+            assert_eq!(error.exit, Exit::Refused);
+            assert!(error.what().contains("cannot trust the key"), "{error}");
+            assert!(["Expired on", "revoked"].iter().any(|why| error.to_string().contains(why)), "{error}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::apt::{AptIndex, AptSource, Record, apt_index, parse_packages, parse_release};
 use super::*;
 use crate::error::Exit;
-use crate::host::{Look, Output, Question, Stat};
+use crate::host::{Look, Output, Question, Room, Stat};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -220,6 +220,9 @@ impl Look for Mirror {
     fn list(&self, _: &Path) -> Result<Vec<String>> {
         unreachable!()
     }
+    fn room(&self, _: &Path) -> Result<Option<Room>> {
+        unreachable!()
+    }
     fn query(&self, _: &Question) -> Result<Output> {
         unreachable!()
     }
@@ -407,13 +410,14 @@ fn a_release_is_read_field_by_field() {
 fn packages_are_read_record_by_record() {
     let digest = "AB".repeat(32);
     let text = format!(
-        "Package: a\nVersion: 1:2-3\nDescription: x\n Version: no\nFilename: pool/a.deb\nSize: 7\nSHA256: {digest}\n"
+        "Package: a\nVersion: 1:2-3\nDescription: x\n Version: no\nFilename: pool/a.deb\nSize: 7\nInstalled-Size: 12\nSHA256: {digest}\n"
     );
     let record = Record {
         name: "a".into(),
         version: "1:2-3".into(),
         filename: "pool/a.deb".into(),
         size: 7,
+        installed: 12 << 10,
         sha256: digest.to_lowercase(),
     };
     let twice = format!("{text}\n\n{text}");

@@ -272,6 +272,19 @@ impl Model {
         if argv.contains(&"--download-only") {
             return Output::default();
         }
+        let moves_held = |(name, p): (&String, &Dpkg)| {
+            p.hold
+                && (solution.removes.contains(name)
+                    || solution.installs.get(name).is_some_and(|deb| deb.version != p.version))
+        };
+        if !argv.contains(&"--allow-change-held-packages")
+            && self.state.borrow().packages.iter().any(moves_held)
+        {
+            return failure(
+                100,
+                "E: Held packages were changed and -y was used without --allow-change-held-packages.\n",
+            );
+        }
         solution.removes.iter().for_each(|name| self.dpkg_remove(name, purge));
         // Dependencies are configured before what needs them.
         let mut started: Vec<&str> = Vec::new();
@@ -375,6 +388,11 @@ impl Model {
     }
 
     pub(super) fn apt_mark(&self, argv: &[&str]) -> Output {
+        if let "hold" | "unhold" = argv[0] {
+            let mut state = self.state.borrow_mut();
+            argv[1..].iter().for_each(|name| state.packages.get_mut(*name).unwrap().hold = argv[0] == "hold");
+            return Output::default();
+        }
         let auto = match argv[0] {
             "auto" => true,
             "manual" => false,
@@ -400,7 +418,9 @@ impl Model {
 
 /// Whether a transaction purges, and its words; an option that nobody thought of is a panic.
 fn transaction<'a>(argv: &[&'a str]) -> (bool, Vec<&'a str>) {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 13] = [
+        "--ignore-hold",
+        "--allow-change-held-packages",
         "--download-only",
         "-y",
         "-q",

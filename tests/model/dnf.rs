@@ -303,6 +303,9 @@ impl Model {
     }
 
     pub(super) fn rpm(&self, argv: &[&str]) -> Output {
+        if argv.first() == Some(&"--verify") {
+            return Output::default();
+        }
         let ["-e", "--allmatches", names @ ..] = argv else {
             panic!("the model was not taught rpm {argv:?}")
         };

@@ -14,7 +14,9 @@ pub use runs::Runs;
 
 use rprov::error::{Error, Result};
 use rprov::event::Event;
-use rprov::host::{AptState, Command, DnfState, Kind, Look, Output, Owner, Private, Question, Stat, Touch};
+use rprov::host::{
+    AptState, Command, DnfState, Kind, Look, Output, Owner, Private, Question, Room, Stat, Touch,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -370,6 +372,9 @@ impl Look for Model {
         let state = self.state.borrow();
         let inside = state.nodes.keys().filter(|known| known.parent() == Some(path));
         Ok(inside.map(|known| known.file_name().unwrap().to_string_lossy().into_owned()).collect())
+    }
+    fn room(&self, _path: &Path) -> Result<Option<Room>> {
+        Ok(None)
     }
     fn query(&self, question: &Question) -> Result<Output> {
         Ok(match question {

@@ -59,6 +59,7 @@ impl<'a> Runs<'a> {
         let mut settings =
             Settings::merge(self.flags.clone(), self.config.clone(), profile, &library).unwrap();
         settings.look_around(&facts, self.host).unwrap();
+        settings.hold.ours = receipt::held(&self.receipts());
         profile::steps(&settings, &facts, None, upgrade).unwrap()
     }
 
@@ -69,6 +70,11 @@ impl<'a> Runs<'a> {
     /// As `rprov install` does it.
     pub fn install(&self) -> Result<()> {
         self.make(&self.steps(false))
+    }
+
+    /// The same, with steps behind the others.
+    pub fn install_and(&self, more: Vec<Step>) -> Result<()> {
+        self.make(&[self.steps(false), more].concat())
     }
 
     /// As `rprov install --upgrade` does it.

@@ -2,7 +2,7 @@
 
 use super::LocalHost;
 use crate::error::{OrFail, Result};
-use crate::host::{DNF_CACHES, DNF_REPOSITORIES, DnfState};
+use crate::host::{DNF_CACHES, DNF_PLUGINS, DNF_REPOSITORIES, DNF5_LOCKS, DnfState};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
         fs::create_dir(at(name)).or_fail(cannot)?;
     }
     copy_files(&host.at(Path::new(DNF_REPOSITORIES)), &at("repositories"))?;
-    for (path, bytes) in &state.changed {
+    for (path, bytes) in state.changed.iter().filter(|(path, _)| path.starts_with(DNF_REPOSITORIES)) {
         let place = at("repositories").join(path.file_name().unwrap_or_default());
         match bytes {
             Some(bytes) => fs::write(place, bytes).or_fail(cannot)?,
@@ -55,6 +55,7 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
     if fs::read_link(host.at(Path::new("/usr/bin/dnf"))).is_ok_and(|program| program.ends_with("dnf5")) {
         options.push(format!("system_cachedir={}", cache.display()));
     }
+    options.extend(without_locks(state, host, &at("plugins"))?);
     options.extend(state.needed.iter().map(|id| format!("{id}.skip_if_unavailable=0")));
     // A stream that the plan enables is not enabled yet: versions are named exactly.
     options.extend(state.needed.iter().map(|id| format!("{id}.module_hotfixes=1")));
@@ -64,6 +65,24 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
         options.push("--disableplugin=subscription-manager,product-id".to_owned());
     }
     Ok(PrivateDnf { _directory: directory, options })
+}
+
+/// With other locks than the host's. dnf 4 reads them by a plugin, whose configuration is copied beside them; dnf 5,
+/// whose file has one place only, is told to heed none (dnf5.conf(5), `disable_excludes`).
+fn without_locks(state: &DnfState, host: &LocalHost, plugins: &Path) -> Result<Option<String>> {
+    let mut lists = state.changed.iter().filter(|(path, _)| !path.starts_with(DNF_REPOSITORIES));
+    let Some((path, Some(text))) = lists.next_back() else { return Ok(None) };
+    if path == Path::new(DNF5_LOCKS) {
+        return Ok(Some("disable_excludes=*".to_owned()));
+    }
+    let cannot = || "cannot make a private configuration for dnf".to_owned();
+    fs::create_dir(plugins).or_fail(cannot)?;
+    copy_files(&host.at(Path::new(DNF_PLUGINS)), plugins)?;
+    let list = plugins.join("versionlock.list");
+    fs::write(&list, text).or_fail(cannot)?;
+    let conf = format!("[main]\nenabled = 1\nlocklist = {}\n", list.display());
+    fs::write(plugins.join("versionlock.conf"), conf).or_fail(cannot)?;
+    Ok(Some(format!("pluginconfpath={}", plugins.display())))
 }
 
 /// The run's own cache, begun with what the host's knows of the repositories; or the place where what is fetched

@@ -14,6 +14,7 @@ use crate::resources::repository::{Source, apt, dnf};
 use crate::trust::apt::AptSource;
 use crate::trust::{self, Pin};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -23,6 +24,14 @@ pub struct Choice {
     pub none: bool,
     pub branch: Option<String>,
     pub flavour: Option<Flavour>,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flavour = self.flavour.map(|flavour| format!("{flavour:?}").to_lowercase());
+        let words: Vec<String> = self.branch.iter().cloned().chain(flavour).collect();
+        f.write_str(if self.none { "none".to_owned() } else { words.join("-") }.as_str())
+    }
 }
 
 impl FromStr for Choice {

@@ -1,12 +1,15 @@
 //! One transaction of the package manager: every package that comes, goes or moves, with version and mark.
 
+mod dnf_trouble;
 mod transaction;
 mod via_apt;
 mod via_dnf;
 mod way_back;
 
 pub use transaction::{Action, Candidate};
+pub use via_apt::digests;
 
+use self::way_back::Goal;
 use super::repository::Source;
 use super::{Change, How, Resource, WayBack};
 use crate::error::Result;
@@ -39,6 +42,22 @@ pub struct Packages {
     /// What may go where it cannot stay beside what comes.
     #[serde(skip)]
     pub in_the_way: BTreeSet<String>,
+    /// Whether the manager is told the version of what comes along too, as a lock has it.
+    #[serde(skip)]
+    pub in_full: bool,
+    /// Held by an earlier run of ours: it may move all the same.
+    #[serde(skip)]
+    pub let_go: BTreeSet<String>,
+    /// The room that the transaction takes, as far as the indexes tell.
+    #[serde(skip)]
+    pub needs: Needs,
+}
+
+/// Bytes that a transaction takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub download: u64,
+    pub installed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +126,9 @@ pub struct Versions {
     /// At the very version of all others in the transaction of which this is true.
     #[serde(default)]
     pub together: bool,
+    /// Comes along with others, though a lock names it.
+    #[serde(default)]
+    pub along: bool,
 }
 
 impl Versions {
@@ -141,9 +163,15 @@ impl Package {
     fn is_installed(&self) -> bool {
         matches!(self, Package::Installed { .. })
     }
+    fn is_held(&self) -> bool {
+        matches!(self, Package::Installed { hold: true, .. })
+    }
     /// Absent and removed differ by configuration files only.
     fn is_gone(&self) -> bool {
         matches!(self, Package::Absent | Package::Removed)
+    }
+    fn comes_along(&self) -> bool {
+        matches!(self, Package::Wanted(versions) if versions.along)
     }
     fn meets(&self, want: &Package) -> bool {
         match (self, want) {
@@ -218,17 +246,21 @@ impl Resource for Packages {
         }
     }
 
-    fn still_ours(now: &Set, after: &Set) -> bool {
-        after.iter().all(|(name, after)| {
+    /// A newer version, by the host's own tool, is still ours to uninstall.
+    fn drifted(&self, after: &Set, host: &dyn Look) -> Result<Option<Set>> {
+        let now = self.get(host)?;
+        let compare = self.manager.compare();
+        let ours = |(name, after): (&String, &Package)| {
             let now = now.get(name).unwrap_or(&Package::Absent);
             match (now, after) {
-                // A newer version, by the host's own tool, is still ours to uninstall.
                 (Package::Installed { version: now, .. }, Package::Installed { version: after, .. }) => {
-                    version::compare(now, after) != Ordering::Less
+                    compare(now, after) != Ordering::Less
                 }
                 (now, after) => now == after || (now.is_gone() && after.is_gone()),
             }
-        })
+        };
+        let drifted = !Self::meets(&now, after) && !after.iter().all(ours);
+        Ok(drifted.then_some(now))
     }
 
     fn describe(&self, before: &Set, after: &Set) -> Vec<Line> {
@@ -295,8 +327,17 @@ impl Resource for Packages {
             }
         }
         let mut told = Vec::new();
-        self.to_versions_at_hand(&now, &mut to, host, &mut told)?;
-        self.keep_what_others_need(&now, &mut to, host, &mut told)?;
+        for (name, at) in now.iter().filter(|(_, at)| at.is_held()) {
+            if to.get(name) == Some(at) {
+                continue;
+            }
+            told.push(format!("`{name}` stays: somebody holds it (apt-mark unhold {name})"));
+            to.insert(name.clone(), at.clone());
+        }
+        let mut goal = Goal { now: &now, to, told };
+        self.to_versions_at_hand(&mut goal, host)?;
+        self.keep_what_others_need(&mut goal, host)?;
+        let Goal { to, told, .. } = goal;
         Ok(if to != now {
             WayBack::Restore { now, to, told }
         } else if told.is_empty() {

@@ -90,11 +90,12 @@ impl Packages {
     }
 
     /// From what is there to the state: exact versions, removals and purges. What comes along by itself is not
-    /// named, so that it is marked so; on the way back everything is named.
+    /// named, so that it is marked so; on the way back, and from a lock, everything is named.
     pub(super) fn actions_between(&self, now: &Set, state: &Set) -> BTreeMap<String, Action> {
         let absent = Package::Absent;
         let way_back =
             state.iter().any(|(name, to)| *to == Package::Absent && now.get(name) != Some(&absent));
+        let all = way_back || self.in_full;
         let action = |(name, to): (&String, &Package)| {
             let at = now.get(name).unwrap_or(&absent);
             let action = match (at, to) {
@@ -103,7 +104,7 @@ impl Packages {
                 (Package::Installed { version: a, .. }, Package::Installed { version: b, .. }) if a == b => {
                     None
                 }
-                (at, Package::Installed { auto: true, .. }) if at.is_gone() && !way_back => None,
+                (at, Package::Installed { auto: true, .. }) if at.is_gone() && !all => None,
                 (_, Package::Installed { version, .. }) => {
                     Some(Action::Install { version: Some(version.clone()) })
                 }

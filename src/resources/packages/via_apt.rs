@@ -1,9 +1,9 @@
 //! Packages by apt: what dpkg shows, what apt would do, and one transaction that does it.
 
-use super::{Action, Candidate, Package, Packages, Refresh, Set, Source};
+use super::{Action, Candidate, Needs, Package, Packages, Refresh, Set, Source, Versions};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
-use crate::host::{AptState, Command, Look, Output, Owner, Private, Question, Touch};
+use crate::host::{AptQuestion, AptState, Command, Look, Output, Owner, Private, Question, Touch};
 use crate::resources::apt::{self, Trouble};
 use crate::resources::repository::apt as repository;
 use crate::resources::{Resource, conffiles};
@@ -41,15 +41,17 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
         return Ok((packages.clone(), now.clone()));
     }
     let (simulated, refresh) = packages.simulate(&actions, host)?;
+    packages.files_are_as_locked(want, refresh, host)?;
     let names = want.keys().chain(simulated.installs.keys()).chain(&simulated.removes).cloned().collect();
-    let resource = Packages { names, refresh, ..packages.clone() };
+    let needs = packages.needs(&simulated, host)?;
+    let resource = Packages { names, refresh, needs, ..packages.clone() };
     let before = resource.get(host)?;
     let after = before.iter().map(|(name, before)| {
         let completed = simulated.configures.get(name).filter(|_| want.contains_key(name));
         let after = match simulated.installs.get(name).or(completed) {
             Some(version) => Package::Installed {
                 version: version.clone(),
-                auto: !actions.contains_key(name)
+                auto: (!actions.contains_key(name) || want.get(name).is_some_and(Package::comes_along))
                     && !matches!(before, Package::Installed { auto: false, .. }),
                 hold: matches!(before, Package::Installed { hold: true, .. }),
             },
@@ -58,7 +60,9 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
         };
         (name.clone(), after)
     });
-    Ok((resource.clone(), after.collect()))
+    let after: Set = after.collect();
+    resource.nobody_else_holds(&before, &after)?;
+    Ok((resource, after))
 }
 
 pub fn fetch(packages: &Packages, now: &Set, state: &Set, host: &dyn Touch) -> Result<()> {
@@ -68,7 +72,7 @@ pub fn fetch(packages: &Packages, now: &Set, state: &Set, host: &dyn Touch) -> R
     }
     make_archives(host)?;
     let state = packages.state(packages.refresh == Refresh::All, host)?;
-    let command = apt::download(&actions).on(Private::Apt(state));
+    let command = apt::download(&actions, packages.held_by_us(now)).on(Private::Apt(state));
     let fetched = retrying(host, "fetch the packages", || host.run(&command));
     if fetched.as_ref().is_err_and(|error| error.exit == Exit::Refused) {
         host.remove_all(Path::new(apt::ARCHIVES))?;
@@ -83,7 +87,7 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
         if !packages.sources.is_empty() || packages.refresh == Refresh::All {
             packages.refresh(host)?;
         }
-        packages.transact(&actions, host)?;
+        packages.transact(&actions, packages.held_by_us(&now), host)?;
     }
     packages.mark(state, host, |names, auto| {
         host.run(&apt::mark(names, auto))?.or_failed(|| "cannot mark the packages as they were".into())
@@ -109,6 +113,17 @@ impl Packages {
             Source::Apt(source) => Some(source),
             Source::Dnf(_) => None,
         })
+    }
+
+    /// Of what our source has: it is by far the most.
+    fn needs(&self, simulated: &apt::Simulated, host: &dyn Look) -> Result<Needs> {
+        let records: Vec<Record> = self.indexes(host)?.into_iter().flat_map(|index| index.records).collect();
+        let comes = |record: &&Record| simulated.installs.get(&record.name) == Some(&record.version);
+        let sum = |needs: Needs, record: &Record| Needs {
+            download: needs.download + record.size,
+            installed: needs.installed + record.installed,
+        };
+        Ok(records.iter().filter(comes).fold(Needs::default(), sum))
     }
 
     fn candidates(&self, host: &dyn Look) -> Result<Vec<Candidate>> {
@@ -144,6 +159,33 @@ impl Packages {
         Err(unresolved(&answer))
     }
 
+    /// Ours are chosen by their digest; of the distribution's the list says what a version's file is.
+    fn files_are_as_locked(&self, want: &Set, refresh: Refresh, host: &dyn Look) -> Result<()> {
+        let locked = |(name, want): (&String, &Package)| match want {
+            Package::Wanted(Versions {
+                distribution: true,
+                exact: Some(version),
+                sha256: Some(sha256),
+                ..
+            }) => Some(((name.clone(), version.clone()), sha256.clone())),
+            _ => None,
+        };
+        let locked: BTreeMap<(String, String), String> = want.iter().filter_map(locked).collect();
+        if locked.is_empty() {
+            return Ok(());
+        }
+        let state = self.state(refresh == Refresh::All, host)?;
+        let found = digests(locked.keys().map(|(name, version)| (&**name, &**version)), state, host)?;
+        match locked.iter().find(|(file, sha256)| found.get(file).is_some_and(|found| found != *sha256)) {
+            None => Ok(()),
+            Some(((name, version), _)) => {
+                Err(Error::refused(format!("cannot install version {version} of `{name}` as it is locked"))
+                    .because("its file in the distribution's list has another digest than the locked one")
+                    .hint("take a newer lock"))
+            }
+        }
+    }
+
     /// The host's lists and sources as the plan will leave them.
     fn state(&self, refresh: bool, host: &dyn Look) -> Result<AptState> {
         let lists = self.indexes(host)?.iter().flat_map(AptIndex::lists).collect();
@@ -174,9 +216,29 @@ impl Packages {
         Ok(())
     }
 
-    fn transact(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
+    /// apt moves held packages for nobody else, whatever is asked for.
+    fn held_by_us(&self, now: &Set) -> bool {
+        now.iter().any(|(name, package)| package.is_held() && self.let_go.contains(name))
+    }
+
+    /// # Errors
+    /// Somebody else holds what would move: refused, with the names.
+    fn nobody_else_holds(&self, before: &Set, after: &Set) -> Result<()> {
+        let theirs = |(name, package): &(&String, &Package)| {
+            package.is_held() && !self.let_go.contains(*name) && after.get(*name) != Some(*package)
+        };
+        let held: Vec<&str> = before.iter().filter(theirs).map(|(name, _)| name.as_str()).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused("cannot move packages that somebody else holds")
+            .because(held.join(", "))
+            .hint(format!("if they may move: apt-mark unhold {}", held.join(" "))))
+    }
+
+    fn transact(&self, actions: &BTreeMap<String, Action>, held: bool, host: &dyn Touch) -> Result<()> {
         make_archives(host)?;
-        let done = self.in_order(actions, host);
+        let done = self.in_order(actions, held, host);
         // What was fetched stays while the transaction is not through: the next run need not fetch it again.
         if done.is_ok() && !self.others_follow {
             host.remove_all(Path::new(apt::ARCHIVES))?;
@@ -186,21 +248,21 @@ impl Packages {
 
     /// One transaction; but what is purged goes before an old engine comes back, for both have units of the same names,
     /// and a purge takes their links with it (deb-systemd-helper). Everything is fetched before anything goes.
-    fn in_order(&self, actions: &BTreeMap<String, Action>, host: &dyn Touch) -> Result<()> {
+    fn in_order(&self, actions: &BTreeMap<String, Action>, held: bool, host: &dyn Touch) -> Result<()> {
         let run = |command: Command| retrying(host, "install the packages", || host.run(&command));
         let (purged, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             actions.clone().into_iter().partition(|(_, action)| *action == Action::Purge);
         if purged.is_empty() {
-            return run(apt::transaction(actions));
+            return run(apt::transaction(actions, held));
         }
         if !rest.is_empty() {
-            run(apt::download(actions))?;
+            run(apt::download(actions, held))?;
         }
         let leaving: Vec<String> = purged.keys().cloned().collect();
-        conffiles::lay_aside(&leaving, host)?;
-        run(apt::transaction(&purged))?;
+        conffiles::lay_aside(conffiles::DPKG, &leaving, host)?;
+        run(apt::transaction(&purged, held))?;
         conffiles::put_back(host)?;
-        if rest.is_empty() { Ok(()) } else { run(apt::transaction(&rest)) }
+        if rest.is_empty() { Ok(()) } else { run(apt::transaction(&rest, held)) }
     }
 }
 
@@ -212,9 +274,24 @@ pub fn at_hand(names: &[String], host: &dyn Look) -> Result<BTreeMap<String, Vec
     Ok(apt::parse_madison(&answer.stdout))
 }
 
+/// The SHA-256 of package files by name and version, as the lists tell them.
+pub fn digests<'a>(
+    versions: impl Iterator<Item = (&'a str, &'a str)>,
+    state: AptState,
+    host: &dyn Look,
+) -> Result<BTreeMap<(String, String), String>> {
+    let mut arguments = vec!["show".to_owned()];
+    arguments.extend(versions.map(|(name, version)| format!("{name}={version}")));
+    let question = AptQuestion { state, ..apt::question("apt-cache", arguments) };
+    Ok(apt::parse_digests(&host.query(&Question::Apt(question))?.stdout))
+}
+
 /// What apt would remove.
 pub fn removes(actions: &BTreeMap<String, Action>, host: &dyn Look) -> Result<BTreeSet<String>> {
-    let answer = host.query(&Question::Apt(apt::question("apt-get", apt::simulate(actions))))?;
+    // What somebody holds would go too, were it not held: so it needs what goes.
+    let mut arguments = apt::simulate(actions);
+    arguments.insert(1, "--ignore-hold".to_owned());
+    let answer = host.query(&Question::Apt(apt::question("apt-get", arguments)))?;
     if !answer.ok() {
         return Err(unresolved(&answer));
     }

@@ -1,14 +1,16 @@
 //! Packages by dnf: what rpm shows, what dnf would do, and one transaction from files that were checked before.
 
+use super::dnf_trouble::{retrying, unresolved};
 use super::{Action, Candidate, Package, Packages, Set, Source};
 use crate::error::{Error, Exit, Result};
-use crate::event::Event;
 use crate::host::{Command, DnfState, Look, Output, Owner, Private, Question, Touch};
 use crate::resources::Resource;
 use crate::resources::apt::ARCHIVES;
-use crate::resources::dnf::{self, Trouble};
+use crate::resources::conffiles;
+use crate::resources::dnf::{self, is_five};
 use crate::resources::repository::dnf as repository;
 use crate::resources::rpm_key;
+use crate::resources::version_lock::{List, Lock};
 use crate::trust;
 use crate::version;
 use std::cmp::Ordering;
@@ -78,9 +80,10 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
     if actions.is_empty() {
         return Ok((packages.clone(), now.clone()));
     }
+    packages.nobody_else_locks(&actions, host)?;
     let simulated = packages.simulated(&specs(&actions), host)?;
     let names = want.keys().chain(simulated.installs.keys()).chain(&simulated.removes).cloned().collect();
-    let resource = Packages { names, ..packages.clone() };
+    let resource = Packages { names, needs: simulated.needs, ..packages.clone() };
     let before = resource.get(host)?;
     let after = before.iter().map(|(name, before)| {
         // A dnf that an earlier run left at work may have brought it between our question and dnf's answer.
@@ -91,7 +94,7 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
         let after = match simulated.installs.get(name).or(asked) {
             Some(version) => Package::Installed {
                 version: version.clone(),
-                auto: !actions.contains_key(name)
+                auto: (!actions.contains_key(name) || want.get(name).is_some_and(Package::comes_along))
                     && !matches!(before, Package::Installed { auto: false, .. }),
                 hold: false,
             },
@@ -135,14 +138,39 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
     let now = packages.get(host)?;
     let actions = packages.actions_between(&now, state);
     if !actions.is_empty() {
+        sweep_cut_off(&now, host)?;
         packages.transact_rpms(&actions, state, host)?;
     }
+    sweep_cut_off(state, host)?;
     let five = is_five(host)?;
     packages.mark(state, host, |names, auto| {
         retrying(host, "mark the packages", || host.run(&dnf::mark(names, auto, five)))
     })?;
     // What was fetched stays while the transaction is not through: the next run need not fetch it again.
     if packages.others_follow { Ok(()) } else { tidy(host) }
+}
+
+/// rpm writes each file under a name of its own first, `FILE;01234567`: an rpm that was killed leaves it there, and
+/// none takes it away.
+fn sweep_cut_off(state: &Set, host: &dyn Touch) -> Result<()> {
+    let names = state.iter().filter(|(_, package)| package.is_installed()).map(|(name, _)| name.clone());
+    let mut files: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    for file in contents(names.collect(), host)? {
+        if let (Some(directory), Some(name)) = (file.parent(), file.file_name()) {
+            files.entry(directory.to_owned()).or_default().insert(name.to_string_lossy().into_owned());
+        }
+    }
+    for (directory, ours) in files {
+        for name in host.list(&directory)? {
+            let cut_off = name.rsplit_once(';').is_some_and(|(file, stamp)| {
+                ours.contains(file) && stamp.len() == 8 && stamp.bytes().all(|b| b.is_ascii_hexdigit())
+            });
+            if cut_off {
+                host.remove(&directory.join(name))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A dnf that outlived a run that was killed may still be writing there.
@@ -155,12 +183,6 @@ fn tidy(host: &dyn Touch) -> Result<()> {
             removed => return removed,
         }
     }
-}
-
-/// On Fedora `dnf` is a link to `dnf5`.
-fn is_five(host: &dyn Look) -> Result<bool> {
-    let program = host.link(Path::new("/usr/bin/dnf"))?;
-    Ok(program.is_some_and(|path| path.file_name().is_some_and(|name| name == "dnf5")))
 }
 
 /// The versions of these names in the repositories that the host has.
@@ -215,7 +237,44 @@ impl Packages {
         for source in self.dnf_sources() {
             changed.extend(repository::changed_files(host, source)?);
         }
+        if !self.sources.is_empty() {
+            changed.extend(self.without_our_locks(host)?);
+        }
         Ok(DnfState { changed, needed: self.ids(host)?, cache: None })
+    }
+
+    /// dnf's list without the locks of ours: what they hold may move all the same.
+    fn without_our_locks(&self, host: &dyn Look) -> Result<Option<(PathBuf, Option<Vec<u8>>)>> {
+        let Some(mut list) = List::of(host)?.filter(|_| !self.let_go.is_empty()) else { return Ok(None) };
+        let locks = list.locks()?;
+        for lock in locks.iter().filter(|lock| self.let_go.contains(&lock.name)) {
+            list.remove(&lock.name, &lock.version);
+        }
+        Ok(Some((list.path, Some(list.text.into_bytes()))))
+    }
+
+    /// # Errors
+    /// Somebody else locks what would come at another version: refused, with the names.
+    fn nobody_else_locks(&self, actions: &BTreeMap<String, Action>, host: &dyn Look) -> Result<()> {
+        let Some(list) = List::of(host)? else { return Ok(()) };
+        let locks = list.locks()?;
+        let in_the_way = |lock: &&Lock| {
+            let comes = match actions.get(&lock.name) {
+                Some(Action::Install { version: Some(version) }) => Some(version),
+                _ => None,
+            };
+            comes.is_some_and(|version| *version != lock.version) && !self.let_go.contains(&lock.name)
+        };
+        let theirs: Vec<&Lock> = locks.iter().filter(in_the_way).collect();
+        if theirs.is_empty() {
+            return Ok(());
+        }
+        let held: Vec<String> =
+            theirs.iter().map(|lock| format!("{} is locked at {}", lock.name, lock.version)).collect();
+        let names: Vec<&str> = theirs.iter().map(|lock| lock.name.as_str()).collect();
+        Err(Error::refused("cannot move packages that somebody else holds")
+            .because(held.join(", "))
+            .hint(format!("if they may move: dnf versionlock delete {}", names.join(" "))))
     }
 
     /// What our source has of these names.
@@ -302,7 +361,9 @@ impl Packages {
         }
         // With a source it is the way there: what is in the way goes in the transaction itself.
         if !purged.is_empty() && (self.sources.is_empty() || specs.is_empty()) {
+            conffiles::lay_aside(conffiles::RPM, &purged, host)?;
             run(dnf::remove(&purged, five))?;
+            conffiles::put_back(host)?;
         }
         if !specs.is_empty() {
             let (files, without) = self.files(actions, state, host)?;
@@ -353,113 +414,4 @@ fn files_of(id: &str, host: &dyn Look) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
-}
-
-/// Why dnf finds no way, in words of what is missing and not of what dnf tried.
-fn unresolved(answer: &Output, host: &dyn Look) -> Error {
-    let text = format!("{}\n{}", answer.stdout, answer.stderr);
-    let unread = dnf::unreadable(&text);
-    match dnf::trouble(&text) {
-        Trouble::Unreadable { repositories } => Error::try_again("cannot read the repositories of this host")
-            .because(format!("dnf could not read {}", repositories.join(", ")))
-            .because(why_unreadable(&text))
-            .tail(&errors_of(&text))
-            .hint("dnf makecache  shows whether they can be read now"),
-        Trouble::Missing { what } if unread.is_empty() => Error::refused("cannot resolve the packages")
-            .because(format!("no enabled repository of this host has `{what}`"))
-            .tail(&errors_of(&text))
-            .hint(where_to_find(&what, host)),
-        Trouble::Missing { what } => Error::try_again("cannot resolve the packages")
-            .because(format!("none of the repositories that could be read has `{what}`"))
-            .because(format!("dnf could not read {}", unread.join(", ")))
-            .tail(&errors_of(&text))
-            .hint("dnf makecache  shows whether they can be read now"),
-        _ => Error::failed("cannot resolve the packages").tail(&errors_of(&text)).hint("dnf check"),
-    }
-}
-
-/// The repository that has it, where each distribution calls it something else; on RHEL there is none at all before
-/// the machine is registered.
-fn where_to_find(what: &str, host: &dyn Look) -> String {
-    let has = |path: &str| host.exists(Path::new(path)).unwrap_or(false);
-    if has(SUBSCRIPTION_MANAGER) && !has("/etc/pki/consumer/cert.pem") && !has("/etc/pki/rhui") {
-        return "this system is not registered: subscription-manager register".into();
-    }
-    if what.starts_with("dkms") {
-        return "`dkms` is in EPEL: dnf install epel-release, or on RHEL the package that docs.fedoraproject.org/en-US/epel names".into();
-    }
-    format!(
-        "`{what}` is in AppStream (of Oracle Linux too; CentOS calls a part of it extras): `dnf repolist --all` shows \
-         what it is called here, and `dnf config-manager --set-enabled ID` enables it"
-    )
-}
-
-const SUBSCRIPTION_MANAGER: &str = "/usr/sbin/subscription-manager";
-
-/// What stands behind it on the hosts of a cloud, where a certificate of the image opens the repositories.
-fn why_unreadable(text: &str) -> &'static str {
-    let certificate =
-        ["certificate has expired", "certificate expired", "Status code: 403", "SSL peer rejected"];
-    match certificate.iter().any(|words| text.contains(words)) {
-        true => {
-            "the certificate of this machine for them may have expired: its owner is the RHUI client package"
-        }
-        false => "the network is away, or they are",
-    }
-}
-
-/// How often a fetch that came damaged is tried.
-const TRIES: usize = 3;
-
-/// Runs dnf until it is through: waits for locks, fetches what did not come again.
-fn retrying(host: &dyn Touch, what: &str, run: impl Fn() -> Result<Output>) -> Result<()> {
-    let mut tries = 0;
-    loop {
-        let output = run()?;
-        if output.ok() {
-            return Ok(());
-        }
-        match dnf::trouble(&output.stdout) {
-            Trouble::Locked { holder } if !host.left().is_zero() => {
-                host.pause(&format!("{holder}, which holds dnf's lock"))?;
-            }
-            Trouble::Locked { holder } => {
-                return Err(Error::try_again(format!("cannot {what}"))
-                    .because(format!("{holder} holds dnf's lock"))
-                    .tail(&errors_of(&output.stdout))
-                    .hint("wait for it, or give a longer --wait"));
-            }
-            Trouble::Fetch | Trouble::Unreadable { .. } if tries + 1 < TRIES => {
-                tries += 1;
-                host.tell(Event::Note { text: "what came is not whole: it is fetched again".into() });
-            }
-            trouble => return Err(ended(what, &trouble, &output)),
-        }
-    }
-}
-
-fn ended(what: &str, trouble: &Trouble, output: &Output) -> Error {
-    let cannot = format!("cannot {what}");
-    let errors = errors_of(&output.stdout);
-    match trouble {
-        Trouble::Fetch | Trouble::Unreadable { .. } => Error::try_again(cannot)
-            .because("a repository could not be read, or a package in it is not what its index says")
-            .tail(&errors)
-            .hint("run the same command again"),
-        Trouble::Signature => Error::refused(cannot)
-            .because("a package is not signed by a key that this host knows")
-            .tail(&errors)
-            .hint("look at `gpgkey` of the repository that it is from"),
-        _ => Error::failed(cannot).tail(&errors).hint("the log has the whole output"),
-    }
-}
-
-/// dnf's own error lines, or the end of all that it wrote.
-fn errors_of(output: &str) -> String {
-    let mut lines =
-        output.lines().skip_while(|line| !(line.starts_with("Error") || line.contains("rror:"))).peekable();
-    match lines.peek() {
-        Some(_) => lines.collect::<Vec<_>>().join("\n"),
-        None => output.to_owned(),
-    }
 }

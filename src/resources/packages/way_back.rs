@@ -6,15 +6,17 @@ use crate::host::Look;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Where the way back leads to, and what is to be told of it.
+pub(super) struct Goal<'n> {
+    pub now: &'n Set,
+    pub to: Set,
+    pub told: Vec<String>,
+}
+
 impl Packages {
     /// Replaces versions that the archive has no more by the nearest that it has, and says so.
-    pub(super) fn to_versions_at_hand(
-        &self,
-        now: &Set,
-        to: &mut Set,
-        host: &dyn Look,
-        told: &mut Vec<String>,
-    ) -> Result<()> {
+    pub(super) fn to_versions_at_hand(&self, goal: &mut Goal, host: &dyn Look) -> Result<()> {
+        let Goal { now, to, told } = goal;
         let wanted: Vec<(String, String)> = to
             .iter()
             .filter(|(name, state)| now.get(*name).and_then(Package::version) != state.version())
@@ -52,13 +54,8 @@ impl Packages {
     }
 
     /// What came along and is needed by something else now stays. The package manager itself is asked: what else would go?
-    pub(super) fn keep_what_others_need(
-        &self,
-        now: &Set,
-        to: &mut Set,
-        host: &dyn Look,
-        told: &mut Vec<String>,
-    ) -> Result<()> {
+    pub(super) fn keep_what_others_need(&self, goal: &mut Goal, host: &dyn Look) -> Result<()> {
+        let Goal { now, to, told } = goal;
         loop {
             let actions = self.actions_between(now, to);
             let goes = |actions: &BTreeMap<String, Action>| -> BTreeSet<String> {

@@ -17,6 +17,7 @@ const WANTED: &[&str] = &[
     "podman podman-docker",
     "ufw",
     "busybox-static",
+    "cloud-init",
 ];
 const WANTED_TRIXIE: &[&str] = &["docker-cli docker-buildx"];
 

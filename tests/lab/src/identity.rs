@@ -32,6 +32,8 @@ pub enum Identity {
     Amazon2023,
 }
 
+const DNF: &[Identity] = &Identity::DNF;
+
 /// How the distribution writes its sources.
 #[derive(Clone, Copy, PartialEq)]
 enum Style {
@@ -53,7 +55,7 @@ impl Identity {
         Identity::Void,
     ];
 
-    /// Those with dnf.
+    /// Those with dnf; the last has an engine of its own.
     pub const DNF: [Identity; 8] = [
         Identity::Rhel9,
         Identity::Rhel10,
@@ -64,6 +66,9 @@ impl Identity {
         Identity::Fedora44,
         Identity::Amazon2023,
     ];
+
+    /// Those of them that Docker builds for.
+    pub const DNF_SUPPORTED: &'static [Identity] = DNF.split_at(7).0;
 
     pub fn all() -> impl Iterator<Item = Identity> {
         Identity::APT.into_iter().chain(Identity::DERIVATIVES).chain(Identity::DNF)

@@ -39,6 +39,7 @@ pub mod sh;
 pub mod stub;
 pub mod toolkit;
 pub mod tree;
+pub mod versionlock;
 
 pub use host::Host;
 pub use identity::Identity;

@@ -19,16 +19,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "by-hand-dnf",
         about: "key and .repo written by hand, one dnf install brings an engine that runs containers once it is enabled",
-        on: &[
-            Identity::Rhel9,
-            Identity::Rhel10,
-            Identity::Rocky9,
-            Identity::Alma9,
-            Identity::Oracle9,
-            Identity::CentosStream10,
-            Identity::Fedora44,
-            Identity::Amazon2023,
-        ],
+        on: &Identity::DNF,
         run: by_hand,
     },
     Scenario {

@@ -19,15 +19,7 @@ pub const ALL: &[Scenario] = &[
         name: "dnf-install",
         about: "one command brings an engine that a named user runs containers with, a second one does nothing, and \
                 uninstall leads back to the same tree and the same rpm database",
-        on: &[
-            Identity::Rhel9,
-            Identity::Rhel10,
-            Identity::Rocky9,
-            Identity::Alma9,
-            Identity::Oracle9,
-            Identity::CentosStream10,
-            Identity::Fedora44,
-        ],
+        on: Identity::DNF_SUPPORTED,
         run: main_job,
     },
     Scenario {
@@ -157,6 +149,7 @@ fn trust(lab: &Lab, identity: Identity) -> Result<()> {
         (Variant::UnsignedRpm, Key::Docker),
         (Variant::RogueRpm, Key::Docker),
         (Variant::TamperedRpm, Key::Docker),
+        (Variant::ExpiredKey, Key::Expired),
     ];
     for (variant, key) in cases {
         host.note(&format!("{} with the key {key:?}", variant.name()));
@@ -164,7 +157,11 @@ fn trust(lab: &Lab, identity: Identity) -> Result<()> {
         host.pin(*key)?;
         let before = host.tree()?;
         let said = host.run_within(LONG, INSTALL)?.code_is(4)?;
-        says(&said, &["error:", "cannot trust", "not signed by the pinned key", "hint:"])?;
+        let why = match key {
+            Key::Expired => "xpired",
+            _ => "not signed by the pinned key",
+        };
+        says(&said, &["error:", "cannot trust", why, "hint:"])?;
         alike(variant.name(), &before, &host.tree()?, LOGS)?;
     }
     // Without a configuration the shipped pin holds, and the lab's key is none of Docker's.
@@ -330,6 +327,6 @@ fn versions(lab: &Lab, identity: Identity) -> Result<()> {
 
 fn amazon(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
-    leaves_all_alone(&host, INSTALL, 4, &["no packages for Amazon Linux", "hint:", "dnf install docker"])
+    leaves_all_alone(&host, INSTALL, 4, &["no packages for Amazon Linux", "hint:", "--engine distribution"])
         .map(drop)
 }

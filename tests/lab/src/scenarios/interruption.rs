@@ -15,15 +15,21 @@ use std::time::{Duration, Instant};
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "stopped-goes-on",
-        about: "installs that are stopped at an entry of the receipt, each one further, come to a whole engine",
+        about: "installs that are killed at an entry of the receipt, each one further, come to a whole engine",
         on: &[Identity::Debian12, Identity::Ubuntu2404, Identity::Rhel9],
         run: goes_on,
     },
     Scenario {
         name: "stopped-goes-back",
-        about: "after an install that was stopped at an entry of the receipt, uninstall restores the host",
+        about: "after an install that was killed at an entry of the receipt, uninstall restores the host",
         // The first samples the entries, the others take each of them.
         on: &[SAMPLING, Identity::Ubuntu2404, Identity::Rhel9],
+        run: goes_back,
+    },
+    Scenario {
+        name: "stopped-goes-back-dnf",
+        about: "the same on a host of the dnf family, at a sample of the entries",
+        on: &[SAMPLING_DNF],
         run: goes_back,
     },
     Scenario {
@@ -59,9 +65,10 @@ pub const ALL: &[Scenario] = &[
 ];
 
 const SAMPLING: Identity = Identity::Debian12;
+const SAMPLING_DNF: Identity = Identity::Rocky9;
 const PURGE: &[&str] = &["rprov", "uninstall", "--yes", "--purge-data"];
-/// What the shell says of a program that aborted.
-const ABORTED: i32 = 134;
+/// What the shell says of a program that SIGKILL ended.
+const KILLED: i32 = 137;
 /// More entries than any install has.
 const MANY: usize = 200;
 
@@ -71,7 +78,7 @@ fn stopped_at(host: &Host, n: usize) -> Result<bool> {
     let output = host.run_within(LONG, &["env", &stop, "rprov", "install", "--yes", "--no-smoke"])?;
     match output.code {
         0 => Ok(false),
-        ABORTED => Ok(true),
+        KILLED => Ok(true),
         _ => bail!("`{}` ended with {}:\n{}", output.argv, output.code, output.text()),
     }
 }
@@ -100,8 +107,11 @@ fn goes_back(lab: &Lab, identity: Identity) -> Result<()> {
     succeeds(&host, &["rprov", "install", "--yes", "--no-smoke"])?;
     let entries = entries(&host)?;
     restores(&host, &fresh)?;
-    let chosen =
-        if identity == SAMPLING { sample(&entries)? } else { (1..=entries.len()).collect::<Vec<_>>() };
+    let chosen = if [SAMPLING, SAMPLING_DNF].contains(&identity) {
+        sample(&entries)?
+    } else {
+        (1..=entries.len()).collect::<Vec<_>>()
+    };
     for n in chosen {
         host.note(&format!("entry {n} of {}: {}", entries.len(), entries[n - 1]));
         ensure!(stopped_at(&host, n)?, "the install did not stop at entry {n}");

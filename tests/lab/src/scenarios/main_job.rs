@@ -9,8 +9,8 @@ use crate::identity::Identity;
 use crate::lab::Lab;
 use crate::mirror::Variant;
 use crate::scenario::Scenario;
-use anyhow::{Result, ensure};
-use std::collections::BTreeSet;
+use anyhow::{Context, Result, ensure};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -198,7 +198,7 @@ fn versions(lab: &Lab, identity: Identity) -> Result<()> {
     rprov(&first, &["lock", "-o", "/root/lock.toml"])?.ok()?;
     let lock = first.read("/root/lock.toml")?;
     ensure!(rprov(&first, &["lock"])?.ok()?.stdout == lock, "a lock to standard output is another one");
-    let locked = first.packages()?;
+    let locked = (first.packages()?, first.marks()?);
     drop(first);
     by_lock(lab, identity, &lock, &locked)
 }
@@ -221,12 +221,21 @@ fn back_and_forth(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// A lock that wants another file of one package.
+fn with_another_digest(lock: &str, package: &str) -> Result<String> {
+    let name = format!("name = \"{package}\"");
+    let (before, rest) = lock.split_once(&name).with_context(|| format!("no `{package}` in:\n{lock}"))?;
+    let (digest, rest) = rest.split_once("sha256 = \"").context("the lock has no digest of it")?;
+    let rest = rest.get(64..).context("the digest is short")?;
+    Ok(format!("{before}{name}{digest}sha256 = \"{}{rest}", "0".repeat(64)))
+}
+
 /// A fresh host from a lock: exactly its versions, or nothing.
 fn by_lock(
     lab: &Lab,
     identity: Identity,
     lock: &str,
-    locked: &std::collections::BTreeMap<String, String>,
+    locked: &(BTreeMap<String, String>, BTreeMap<String, String>),
 ) -> Result<()> {
     let mut second = host(lab, identity)?;
     let before = second.state()?;
@@ -240,6 +249,9 @@ fn by_lock(
     second.write("/run/broken.toml", lock.replace("format = 1", "format = one"))?;
     rprov(&second, &["install", "--yes", "--locked", "/run/broken.toml"])?.code_is(2)?;
     second.write("/run/lock.toml", lock)?;
+    second.write("/run/forged.toml", with_another_digest(lock, "iptables")?)?;
+    let forged = rprov(&second, &["install", "--yes", "--locked", "/run/forged.toml"])?.code_is(4)?;
+    says(&forged, &["`iptables`", "another digest than"])?;
     second.mirror(Variant::OnlyOld)?;
     let gone = rprov(&second, &["install", "--yes", "--locked", "/run/lock.toml"])?.code_is(4)?;
     says(&gone, &["2.2.1-1~", "the newest there is 1.7.28-1~"])?;
@@ -253,11 +265,8 @@ fn by_lock(
 
     second.mirror(Variant::Newer)?;
     install(&second, &["--locked", "/run/lock.toml"])?;
-    ensure!(
-        &second.packages()? == locked,
-        "the lock brought other packages:\n{:?}\n{locked:?}",
-        second.packages()?
-    );
+    let brought = (second.packages()?, second.marks()?);
+    ensure!(brought == *locked, "the lock brought other packages, or marks:\n{brought:?}\n{locked:?}");
     let again = rprov(&second, &["plan", "--exit-code", "--locked", "/run/lock.toml"])?.ok()?;
     does_not_say(&again, &["docker-ce"])
 }

@@ -11,16 +11,22 @@ mod common;
 mod daemon_json;
 mod derivatives;
 mod dnf;
+mod dnf_more;
 mod gpu;
 mod gpu_driver;
+mod holds;
 mod interruption;
 mod json_stream;
+mod locks;
 mod main_job;
+mod own_engine;
+mod preconditions;
 mod product;
 mod refusals;
 mod site_daemon;
 mod sites;
 mod trust;
+mod unattended;
 mod uninstall;
 mod waiting;
 
@@ -31,17 +37,23 @@ pub const ALL: &[&[Scenario]] = &[
     main_job::ALL,
     derivatives::ALL,
     dnf::ALL,
+    dnf_more::ALL,
+    locks::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,
     trust::ALL,
     waiting::ALL,
     interruption::ALL,
+    holds::ALL,
+    own_engine::ALL,
+    preconditions::ALL,
     refusals::ALL,
     json_stream::ALL,
     sites::ALL,
     site_daemon::ALL,
     boxes::ALL,
+    unattended::ALL,
     card::ALL,
     gpu::ALL,
     gpu_driver::ALL,

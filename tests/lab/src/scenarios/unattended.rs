@@ -1,0 +1,163 @@
+//! Machines that nobody sits at: what `rprov render` writes brings them up by itself.
+
+use super::product::{host, says};
+use crate::Host;
+use crate::identity::Identity;
+use crate::keys::Key;
+use crate::lab::Lab;
+use crate::run::Output;
+use crate::scenario::Scenario;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::time::Duration;
+
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "unattended-cloud-init",
+        about: "user-data brings up a host by itself, on its first boot; applied again it changes nothing",
+        on: &[Identity::Ubuntu2404, Identity::Debian12],
+        run: cloud_init,
+    },
+    Scenario {
+        name: "unattended-wrong-key",
+        about: "where a key is not the pinned one, cloud-init tells an error, and why",
+        on: &[Identity::Debian12],
+        run: wrong_key,
+    },
+    Scenario {
+        name: "unattended-script",
+        about: "the script brings up a host without cloud-init, and ends with rprov's exit code",
+        on: &[Identity::Ubuntu2404, Identity::Rocky9],
+        run: script,
+    },
+];
+
+const LONG: Duration = Duration::from_secs(400);
+const URL: &str = "http://127.0.0.1:8000/rprov";
+
+/// Serves rprov in the host itself, from some seconds after its start on: until then nothing is there.
+const SERVER: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nWorkingDirectory=/srv\n\
+    ExecStart=/bin/sh -c 'sleep 3; exec python3 -m http.server --bind 127.0.0.1 8000'\n\n\
+    [Install]\nWantedBy=sysinit.target\n";
+
+/// Holds dpkg's lock for a while, as unattended-upgrades does on a first boot.
+const UPGRADES: &str = "[Unit]\nBefore=cloud-final.service\nConditionFirstBoot=no\n\n[Service]\n\
+    ExecStart=/usr/bin/perl -e 'use Fcntl; open(my $f, \">>\", \"/var/lib/dpkg/lock-frontend\"); \
+    fcntl($f, F_SETLK, pack(\"s s l! l! i\", F_WRLCK, 0, 0, 0, 0)) or die; sleep 35'\n\n\
+    [Install]\nWantedBy=multi-user.target\n";
+
+/// There is no SSH in a lab's host, and its network is there already.
+const CLOUD: &str = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nssh_genkeytypes: []\n";
+
+/// A host with cloud-init, and rprov where only the web has it.
+fn cloud_host(lab: &Lab, identity: Identity) -> Result<Host> {
+    let host = host(lab, identity)?;
+    host.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends cloud-init")?
+        .ok()?;
+    host.write("/etc/cloud/cloud.cfg.d/99-lab.cfg", CLOUD)?;
+    host.write("/etc/systemd/system/lab-server.service", SERVER)?;
+    host.write("/etc/systemd/system/lab-upgrades.service", UPGRADES)?;
+    host.sh("mv /usr/local/bin/rprov /srv/rprov && mkdir /srv/lab && mv /etc/rprov/* /srv/lab && rmdir /etc/rprov \
+             && sed -i s,/etc/rprov,/srv/lab, /srv/lab/config.toml && systemctl enable lab-server lab-upgrades")?
+        .ok()?;
+    Ok(host)
+}
+
+/// What `rprov render` writes there, with the lab's key and for the user carol.
+fn rendered(host: &Host, what: &str, more: &[&str]) -> Result<String> {
+    let argv = ["/srv/rprov", "render", what, "--config", "/srv/lab/config.toml", "--user", "carol"];
+    Ok(host.run(&[&argv, more].concat())?.ok()?.stdout)
+}
+
+/// A first boot with this user-data.
+fn first_boot(host: &mut Host, user_data: &str) -> Result<Output> {
+    host.write("/var/lib/cloud/seed/nocloud/meta-data", "instance-id: lab\n")?;
+    host.write("/var/lib/cloud/seed/nocloud/user-data", user_data)?;
+    let valid =
+        host.run(&["cloud-init", "schema", "--config-file", "/var/lib/cloud/seed/nocloud/user-data"])?;
+    says(&valid.ok()?, &["Valid"])?;
+    host.run(&["cloud-init", "clean", "--logs"])?.ok()?;
+    host.reboot()?;
+    host.run_within(LONG, &["cloud-init", "status", "--wait", "--long"])
+}
+
+fn result(host: &Host) -> Result<Value> {
+    let text = host.read("/run/rprov/result.json")?;
+    ensure!(host.mode("/run/rprov/result.json")? & 0o777 == 0o600, "others can read how it ended");
+    serde_json::from_str(&text).with_context(|| format!("no result: {text}"))
+}
+
+const CAROL: &str = "users:\n  - name: carol\n    shell: /bin/bash\n";
+
+fn cloud_init(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = cloud_host(lab, identity)?;
+    let user_data = rendered(&host, "cloud-init", &["--url", URL])?;
+    let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?.ok()?;
+    says(&status, &["status: done"])?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    for word in ["cannot be fetched yet", "\"event\":\"plan\"", "\"event\":\"waiting\"", "rprov: DONE"] {
+        ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
+    }
+    let journal = host.journal("cloud-final.service")?;
+    ensure!(journal.contains("rprov: DONE"), "the journal does not say how it ended:\n{journal}");
+    let ended = result(&host)?;
+    ensure!(ended["finished"]["exit"] == 0 && ended["error"].is_null(), "{ended}");
+    ensure!(ended["finished"]["changes"].as_u64() > Some(4), "{ended}");
+    runs_a_container(&host)?;
+
+    let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?.ok()?;
+    says(&status, &["status: done"])?;
+    let ended = result(&host)?;
+    ensure!(ended["finished"]["exit"] == 0 && ended["finished"]["changes"] == 0, "{ended}");
+    runs_a_container(&host)
+}
+
+fn runs_a_container(host: &Host) -> Result<()> {
+    let image = host.lab().image()?;
+    host.copy_in(&image, "/srv/image.tar")?;
+    host.run_as_login("carol", "docker import /srv/image.tar lab")?.ok()?;
+    let said = host.run_as_login("carol", "docker run --rm lab echo hello")?.ok()?;
+    says(&said, &["hello"])
+}
+
+fn wrong_key(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = cloud_host(lab, identity)?;
+    host.write("/srv/lab/keys/lab.asc", lab.public(Key::Rogue)?)?;
+    let user_data = rendered(&host, "cloud-init", &["--url", URL])?;
+    let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?;
+    says(&status, &["status: error"])?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    ensure!(told.contains("rprov: FAILED with exit code 4"), "{told}");
+    let ended = result(&host)?;
+    ensure!(ended["finished"]["exit"] == 4, "{ended}");
+    ensure!(ended["error"]["what"].as_str().is_some_and(|what| !what.is_empty()), "{ended}");
+    ensure!(
+        !host.exists("/etc/apt/sources.list.d/docker.sources"),
+        "a source with the wrong key was written"
+    );
+    Ok(())
+}
+
+fn script(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    host.add_user("carol")?;
+    // dnf brings its own.
+    host.sh("command -v python3 || apt-get install -y -q --no-install-recommends python3")?.ok()?;
+    host.sh("mv /usr/local/bin/rprov /srv/rprov && mv /etc/rprov /srv/lab && sed -i s,/etc/rprov,/srv/lab, /srv/lab/config.toml")?
+        .ok()?;
+    host.write("/etc/systemd/system/lab-server.service", SERVER)?;
+    host.run(&["systemctl", "start", "lab-server"])?.ok()?;
+    let script = rendered(&host, "script", &["--url", URL, "--no-smoke"])?;
+    host.write("/root/wrong.sh", script.replace("sha256=", "sha256=0"))?;
+    std::thread::sleep(Duration::from_secs(4));
+    let wrong = host.run(&["sh", "/root/wrong.sh"])?.code_is(4)?;
+    says(&wrong, &["FAILED", "its SHA-256 is another one"])?;
+    ensure!(!host.exists("/usr/local/bin/rprov"), "a program of another digest was put in place");
+    host.write("/root/up.sh", &script)?;
+    let said = host.run_within(LONG, &["sh", "/root/up.sh"])?.ok()?;
+    says(&said, &["\"event\":\"plan\"", "rprov: DONE"])?;
+    runs_a_container(&host)?;
+    ensure!(host.mode("/etc/rprov/config.toml")? & 0o777 == 0o600, "others can read the configuration");
+    let again = host.run_within(LONG, &["sh", "/root/up.sh"])?.ok()?;
+    says(&again, &["nothing to do", "rprov: DONE"])
+}
