@@ -31,6 +31,11 @@ impl Card {
     pub const ALL: [Card; 8] =
         [Card::L4, Card::A100, Card::H100, Card::B200, Card::V100, Card::P100, Card::Gtx1650, Card::K80];
 
+    /// As a command line says it: `l4`, `gtx1650`.
+    pub fn by_word(word: &str) -> Option<Card> {
+        Card::ALL.into_iter().find(|card| format!("{card:?}").eq_ignore_ascii_case(word))
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Card::L4 => "NVIDIA L4",
@@ -151,7 +156,7 @@ impl Host {
 
     /// Makes what cannot be had by a package of the distribution: EPEL, which RHEL does not come with.
     pub fn epel(&self) -> Result<()> {
-        let Some(dnf) = self.identity().dnf() else { return Ok(()) };
+        let Some(dnf) = self.identity().dnf().filter(|dnf| dnf.tag.starts_with("el")) else { return Ok(()) };
         let text = format!(
             "[epel]\nname=Extra Packages for Enterprise Linux\nbaseurl=http://{}/rpm/{}/$releasever/epel\nenabled=1\n\
              gpgcheck=1\ngpgkey=file://{}\n",
@@ -214,6 +219,7 @@ impl Host {
             // It comes with the kernel there, and leads to nothing until its headers come.
             let build = self.at(&format!("{modules}/build"));
             symlink(format!("/usr/src/kernels/{release}"), build).context("linking the headers")?;
+            fs::create_dir_all(self.at("/usr/src/kernels")).context("making a place for headers")?;
         }
         // What systemd fills in for a kernel's release is that of this machine's own.
         let own = sh::run(&["uname", "-r"])?.trim().to_string();

@@ -84,7 +84,9 @@ pub fn rpms(tag: &str) -> Vec<Stub> {
 
 /// Debian's and Ubuntu's own, and EPEL's.
 pub fn dkms() -> Stub {
-    Stub::new("dkms", "3.0.11", "1").file("/usr/sbin/dkms", include_str!("../stubs/dkms.sh"))
+    Stub::new("dkms", "3.0.11", "1")
+        .file("/usr/sbin/dkms", include_str!("../stubs/dkms.sh"))
+        .after_removal("\trm -rf /var/lib/dkms\n")
 }
 
 /// What has been waiting for headers is built.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use lab::card::Card;
 use lab::lab::runs;
 use lab::{Host, Identity, Lab, cargo, process, proxy, scenario, server, sh};
 use std::io::Write;
@@ -33,6 +34,12 @@ enum Do {
     Up {
         #[arg(default_value = "ubuntu-24.04")]
         identity: String,
+        /// With a card: l4, a100, h100, b200, v100, p100, gtx1650 or k80; several times for several
+        #[arg(long)]
+        card: Vec<String>,
+        /// With nouveau on the card
+        #[arg(long, requires = "card")]
+        nouveau: bool,
     },
     /// A shell in the host that is up
     Sh,
@@ -86,7 +93,7 @@ fn act(command: Do) -> Result<ExitCode> {
     match command {
         Do::Demo => demo().map(|()| ExitCode::SUCCESS),
         Do::Test { all, names } => test(all, &names),
-        Do::Up { identity } => up(&identity).map(|()| ExitCode::SUCCESS),
+        Do::Up { identity, card, nouveau } => up(&identity, &card, nouveau).map(|()| ExitCode::SUCCESS),
         Do::Sh => enter(&["bash".to_string(), "-l".to_string()]),
         Do::Run { argv } => enter(&argv),
         Do::Down => down().map(|()| ExitCode::SUCCESS),
@@ -195,11 +202,23 @@ fn named(identity: &str) -> Result<Identity> {
     })
 }
 
-fn up(identity: &str) -> Result<()> {
+fn up(identity: &str, cards: &[String], nouveau: bool) -> Result<()> {
     let identity = named(identity)?;
+    let cards: Result<Vec<Card>> = cards
+        .iter()
+        .map(|word| Card::by_word(word).with_context(|| format!("the lab has no card called {word}")))
+        .collect();
+    let cards = cards?;
     let rprov = cargo::rprov()?;
     let lab = Lab::open_to_stay(&up_id())?;
-    let host = Host::booted(&lab, identity)?;
+    let mut host = Host::fresh(&lab, identity)?;
+    if !cards.is_empty() {
+        host.cards(&cards)?;
+    }
+    if nouveau {
+        host.nouveau()?;
+    }
+    host.boot()?;
     host.with_rprov(&rprov)?;
     let enter = host.enter()?.join(" ");
     let (number, leader) = host.stay()?;

@@ -131,6 +131,11 @@ impl Stub {
             let config = if self.conffiles.contains(path) { "%config(noreplace) " } else { "" };
             format!("{config}\"{path}\"\n")
         });
+        // Directories that are the package's alone: of a kernel's headers, of a module's sources.
+        let mut own: Vec<&str> =
+            self.files.iter().filter_map(|(path, _)| Some(path.rsplit_once('/')?.0)).collect();
+        own.retain(|dir| dir.starts_with("/usr/src/"));
+        let listed = listed.chain(own.iter().map(|dir| format!("%dir \"{dir}\"\n")));
         let scripts = [
             ("%post", "[ $1 -ge 1 ]", &self.after),
             ("%preun", "[ $1 -eq 0 ]", &self.before_removal),

@@ -3,6 +3,6 @@
 kernel=$(cat /usr/lib/lab/machine/kernel)
 image=/boot/initrd.img-$kernel
 [ -e "$image" ] || image=/boot/initramfs-$kernel.img
-cat /etc/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf >"$image.new" 2>/dev/null
+cat /etc/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf 2>/dev/null | grep nouveau >"$image.new"
 mv "$image.new" "$image"
 echo "${0##*/}: Generating $image"

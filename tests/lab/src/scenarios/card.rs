@@ -1,17 +1,18 @@
 //! The lab's card: what NVIDIA's own pages say to type, without rprov. It shows that the pretended card is one.
 
-use super::{by_hand, by_hand_dnf};
+use super::card_by_hand::{
+    CUDA, LONG, NVIDIA, cuda_source, engine, image, install, refusals_of, sees_the_card, toolkit_install,
+    toolkit_source,
+};
 use crate::Host;
 use crate::card::{Card, Firmware};
 use crate::identity::Identity;
 use crate::keys::Key;
 use crate::lab::Lab;
-use crate::mirror::Variant;
-use crate::nvidia_mirror::{cuda_directory, cuda_key};
+use crate::nvidia_mirror::cuda_key;
 use crate::scenario::Scenario;
 use crate::toolkit::{PACKAGES, VERSIONS};
 use anyhow::{Result, ensure};
-use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -30,6 +31,9 @@ pub const ALL: &[Scenario] = &[
             Identity::Rhel10,
             Identity::Debian13,
             Identity::Fedora44,
+            Identity::Mint22,
+            Identity::Ubuntu2604,
+            Identity::Amazon2023,
         ],
         run: driver,
     },
@@ -52,61 +56,18 @@ pub const ALL: &[Scenario] = &[
         run: cuda_faults,
     },
     Scenario {
+        name: "card-leaves",
+        about: "driver and toolkit go again by hand, over a reboot, but for the toolkit's configuration",
+        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9, Identity::Mint22],
+        run: leaves,
+    },
+    Scenario {
         name: "card-toolkit",
         about: "the container toolkit comes as its page says, and each wrong variant of its repository is refused",
         on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9, Identity::Rhel10],
         run: toolkit,
     },
 ];
-
-const LONG: Duration = Duration::from_secs(300);
-const NVIDIA: &str = "nvidia.github.io";
-const CUDA: &str = "developer.download.nvidia.com";
-
-/// Key and source of the toolkit, as its page has it; the page's key is the real one.
-pub fn toolkit_source(host: &Host) -> Result<()> {
-    let key = host.lab().public(Key::Toolkit)?;
-    if host.identity().dnf().is_some() {
-        host.write("/etc/pki/rpm-gpg/nvidia.asc", key)?;
-        let repo = crate::toolkit::repo().replace(
-            "https://nvidia.github.io/libnvidia-container/gpgkey",
-            "file:///etc/pki/rpm-gpg/nvidia.asc",
-        );
-        return host.write("/etc/yum.repos.d/nvidia-container-toolkit.repo", repo);
-    }
-    let keyring = "/usr/share/keyrings/nvidia-container-toolkit-keyring.asc";
-    host.write(keyring, key)?;
-    let list = crate::toolkit::LIST.replace("deb https", &format!("deb [signed-by={keyring}] https"));
-    host.write("/etc/apt/sources.list.d/nvidia-container-toolkit.list", list)
-}
-
-/// The four packages of one version.
-pub fn toolkit_install(host: &Host, version: &str) -> Result<()> {
-    if host.identity().dnf().is_some() {
-        let packages = PACKAGES.map(|name| format!("{name}-{version}-1"));
-        let argv: Vec<&str> =
-            ["dnf", "install", "-y"].into_iter().chain(packages.iter().map(String::as_str)).collect();
-        return host.run_within(LONG, &argv)?.ok().map(drop);
-    }
-    host.run(&["apt-get", "update"])?.ok()?;
-    let packages = PACKAGES.map(|name| format!("{name}={version}-1"));
-    let argv = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y"];
-    let argv: Vec<&str> = argv.into_iter().chain(packages.iter().map(String::as_str)).collect();
-    host.run_within(LONG, &argv)?.ok().map(drop)
-}
-
-/// An engine, by hand, that runs.
-fn engine(host: &Host) -> Result<()> {
-    if host.identity().dnf().is_some() {
-        by_hand_dnf::source(host)?;
-        by_hand_dnf::install(host)?.ok()?;
-        host.run(&["systemctl", "enable", "--now", "docker"])?.ok()?;
-    } else {
-        by_hand::source(host)?;
-        by_hand::install(host)?;
-    }
-    by_hand::import(host)
-}
 
 fn toolkit(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = Host::booted(lab, identity)?;
@@ -175,32 +136,6 @@ fn shown(lab: &Lab, identity: Identity) -> Result<()> {
     Ok(())
 }
 
-/// Source and key of the CUDA repository, as NVIDIA's guide has it.
-pub fn cuda_source(host: &Host) -> Result<()> {
-    let directory = cuda_directory(host.identity());
-    let url = format!("https://developer.download.nvidia.com/compute/cuda/repos/{directory}/x86_64");
-    let key = host.lab().public(cuda_key(host.identity()))?;
-    if host.identity().dnf().is_some() {
-        host.write("/etc/pki/rpm-gpg/cuda.asc", key)?;
-        return host.write(
-            "/etc/yum.repos.d/cuda.repo",
-            format!("[cuda]\nname=cuda\nbaseurl={url}\nenabled=1\ngpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/cuda.asc\n"),
-        );
-    }
-    let keyring = "/usr/share/keyrings/cuda-archive-keyring.asc";
-    host.write(keyring, key)?;
-    host.write("/etc/apt/sources.list.d/cuda.list", format!("deb [signed-by={keyring}] {url}/ /\n"))
-}
-
-fn install(host: &Host, packages: &[&str]) -> Result<()> {
-    if host.identity().dnf().is_some() {
-        return host.run_within(LONG, &[&["dnf", "install", "-y"], packages].concat())?.ok().map(drop);
-    }
-    host.run(&["apt-get", "update"])?.ok()?;
-    let argv = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y"];
-    host.run_within(LONG, &[&argv, packages].concat())?.ok().map(drop)
-}
-
 fn driver(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = Host::fresh(lab, identity)?;
     host.card(Card::L4)?;
@@ -213,7 +148,7 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
         None => format!("linux-headers-{}", host.kernel()),
     };
     let release = identity.dnf().map(|dnf| dnf.tag).unwrap_or_default();
-    if release == "el9" {
+    if ["el9", "amzn2023"].contains(&release) {
         host.run_within(LONG, &["dnf", "module", "enable", "-y", "nvidia-driver:580-open"])?.ok()?;
         install(&host, &[&headers, "nvidia-open"])?;
     } else if identity.dnf().is_some() {
@@ -259,27 +194,6 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
     ensure!(fabric.contains("GPU Firmware: \t 580.159.04"), "{fabric}");
     host.reboot()?;
     ensure!(host.read("/sys/module/nvidia/version")?.trim() == version, "the driver is not loaded at boot");
-    Ok(())
-}
-
-/// The lab's image with the directories that NVIDIA's hooks write into, as `card`.
-fn image(host: &Host) -> Result<()> {
-    let argv = [
-        "docker", "run", "--name", "made", "lab", "busybox", "mkdir", "-p", "/etc", "/tmp", "/usr/lib",
-        "/usr/bin",
-    ];
-    host.run(&argv)?.ok()?;
-    host.run(&["docker", "commit", "made", "card"])?.ok()?;
-    host.run(&["docker", "rm", "made"])?.ok().map(drop)
-}
-
-/// Nodes and libraries are in a container that is run so.
-fn sees_the_card(host: &Host, how: &[&str]) -> Result<()> {
-    let look = "ls /dev/nvidia0 /dev/nvidiactl /usr/bin/nvidia-smi /usr/lib*/libcuda.so.1 /usr/lib/*/libcuda.so.1; sleep 0.3; true";
-    let said = host.run(&[&["docker", "run", "--rm"], how, &["card", "sh", "-c", look]].concat())?.ok()?;
-    for word in ["/dev/nvidia0", "/dev/nvidiactl", "/usr/bin/nvidia-smi", "libcuda.so.1"] {
-        ensure!(said.stdout.contains(word), "{how:?}: no {word}: {}", said.text());
-    }
     Ok(())
 }
 
@@ -391,6 +305,62 @@ fn legacy(lab: &Lab, identity: Identity) -> Result<()> {
     Ok(())
 }
 
+/// What is left of driver and toolkit, where key files and sources were removed, too.
+const LEFT: &[(&str, &str)] = &[
+    ("/etc/nvidia-container-runtime*", "written by the toolkit's own script, which does not take it back"),
+    ("/etc/nvidia-container-toolkit*", "a conffile's directory, that rpm does not own"),
+    ("/etc/dnf/modules.d*", "dnf's own note that the stream is no longer wanted"),
+];
+
+fn leaves(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = Host::fresh(lab, identity)?;
+    host.card(Card::L4)?;
+    host.nouveau()?;
+    host.boot()?;
+    host.epel()?;
+    let before = host.state()?;
+    cuda_source(&host)?;
+    toolkit_source(&host)?;
+    let dnf = identity.dnf().is_some();
+    if dnf {
+        host.run_within(LONG, &["dnf", "module", "enable", "-y", "nvidia-driver:580-open"])?.ok()?;
+    }
+    let headers = if dnf { "kernel-devel" } else { "linux-headers" };
+    let headers = format!("{headers}-{}", host.kernel().trim_end_matches(".x86_64"));
+    install(&host, &[&headers, "nvidia-open", "dkms"])?;
+    toolkit_install(&host, VERSIONS[2])?;
+    host.reboot()?;
+    host.run(&["nvidia-smi", "-L"])?.ok()?;
+    ensure!(
+        host.run(&["nvidia-ctk", "cdi", "list"])?.stdout.contains("nvidia.com/gpu=0"),
+        "no specification at boot"
+    );
+    if dnf {
+        let names = ["nvidia-*", "kmod-nvidia*", "libnvidia*", "dkms", "kernel-devel"];
+        host.run_within(LONG, &[["dnf", "remove", "-y"].as_slice(), &names].concat())?.ok()?;
+        host.run(&["dnf", "module", "reset", "-y", "nvidia-driver"])?.ok()?;
+    } else {
+        let names = ["nvidia-*", "libnvidia-*", "dkms", "linux-headers-*"];
+        let argv = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "-y", "--autoremove"];
+        host.run_within(LONG, &[argv.as_slice(), &names].concat())?.ok()?;
+    }
+    for path in ["cuda.list", "nvidia-container-toolkit.list"] {
+        host.remove(&format!("/etc/apt/sources.list.d/{path}"))?;
+    }
+    for path in ["cuda.repo", "nvidia-container-toolkit.repo"] {
+        host.remove(&format!("/etc/yum.repos.d/{path}"))?;
+    }
+    host.sh("rm -f /usr/share/keyrings/cuda-archive-keyring.asc \
+             /usr/share/keyrings/nvidia-container-toolkit-keyring.asc /etc/pki/rpm-gpg/cuda.asc /etc/pki/rpm-gpg/nvidia.asc")?
+        .ok()?;
+    host.reboot()?;
+    ensure!(host.exists("/sys/module/nouveau"), "nouveau does not have the card again");
+    let lines = before.diff(&host.state()?, &[crate::tree::BY_ITSELF, LEFT].concat());
+    let known = |line: &String| line.starts_with("package gpg-pubkey:");
+    ensure!(lines.iter().all(known), "more is left:\n{}", lines.join("\n"));
+    Ok(())
+}
+
 fn cuda_faults(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = Host::booted(lab, identity)?;
     cuda_source(&host)?;
@@ -412,38 +382,4 @@ fn cuda_faults(lab: &Lab, identity: Identity) -> Result<()> {
     };
     ensure!(both.contains("1.20.0") && both.contains("1.20.1"), "{both}");
     Ok(())
-}
-
-/// What apt and dnf say to each variant of one repository of NVIDIA's; all others are right throughout.
-fn refusals_of(host: &mut Host, name: &'static str, package: &str) -> Result<()> {
-    let dnf = host.identity().dnf().is_some();
-    for variant in crate::flat::VARIANTS {
-        host.mirror_of(name, variant)?;
-        let said = if dnf {
-            host.sh("rm -rf /var/cache/dnf/nvidia-* /var/cache/dnf/cuda-*")?.ok()?;
-            let argv = ["dnf", "-y", "install", "--downloadonly", "--setopt=skip_if_unavailable=False"];
-            host.run(
-                &[argv.as_slice(), &["--setopt=retries=1", "--setopt=*.module_hotfixes=1", package]].concat(),
-            )?
-        } else {
-            host.sh("rm -f /var/lib/apt/lists/nvidia* /var/lib/apt/lists/developer*")?.ok()?;
-            let line = format!(
-                "rm -f /tmp/*.deb; apt-get update -o Acquire::Retries=0 && cd /tmp && apt-get download -o Acquire::Retries=0 {package}"
-            );
-            host.sh(&line)?
-        };
-        let warned =
-            ["W: ", "E: "].iter().any(|word| said.stderr.replace("W: Download is", "").contains(word));
-        let good = said.code == 0 && (dnf || !warned);
-        let right = match variant {
-            Variant::Good | Variant::Older | Variant::Newer | Variant::OnlyOld => true,
-            // An index of rpms is not dated by its signature, and CUDA's has none.
-            Variant::Future => dnf,
-            Variant::TamperedInRelease => dnf && name == CUDA,
-            _ => false,
-        };
-        ensure!(good == right, "{}: {} {}", variant.name(), said.code, said.text());
-    }
-    host.mirror_of(name, Variant::Good)?;
-    host.sh("rm -rf /var/cache/dnf/nvidia-* /var/cache/dnf/cuda-* /var/lib/apt/lists/nvidia* /var/lib/apt/lists/developer*")?.ok().map(drop)
 }

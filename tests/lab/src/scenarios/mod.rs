@@ -7,6 +7,7 @@ mod boxes;
 pub mod by_hand;
 pub mod by_hand_dnf;
 mod card;
+pub mod card_by_hand;
 mod common;
 mod daemon_json;
 mod derivatives;
