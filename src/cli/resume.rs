@@ -79,17 +79,22 @@ pub fn disarm(host: &dyn Touch) -> Result<()> {
     let armed = host.exists(Path::new(UNIT_FILE))?;
     if armed {
         systemctl(host, &["disable", UNIT])?;
+    }
+    if let Some(state) = state(host)? {
+        host.remove(Path::new(PROGRAM))?;
+        for directory in state.made.iter().rev() {
+            if host.list(Path::new(directory))?.is_empty() {
+                host.remove(Path::new(directory))?;
+            }
+        }
+        host.remove(Path::new(STATE))?;
+    }
+    // Last: where it is gone, all is.
+    if armed {
         host.remove(Path::new(UNIT_FILE))?;
         systemctl(host, &["daemon-reload"])?;
     }
-    let Some(state) = state(host)? else { return Ok(()) };
-    host.remove(Path::new(PROGRAM))?;
-    for directory in state.made.iter().rev() {
-        if host.list(Path::new(directory))?.is_empty() {
-            host.remove(Path::new(directory))?;
-        }
-    }
-    host.remove(Path::new(STATE))
+    Ok(())
 }
 
 /// What the unit runs: the same command as before the reboot, asked nothing.

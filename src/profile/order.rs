@@ -106,6 +106,7 @@ fn driver_steps(driver: &gpu::driver::Decided, manager: Manager) -> Result<Vec<S
         stream: driver.stream.as_deref().map(gpu::driver::stream_file),
         preference: (manager == Manager::Apt && source.is_some())
             .then(|| gpu::driver::preference_file(&driver.branch)),
+        made: driver.made.clone(),
         nouveau: driver.nouveau,
     }));
     if !driver.nouveau {

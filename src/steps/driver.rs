@@ -5,6 +5,7 @@ use crate::resources::file::{File, Node};
 use crate::resources::module::{Loaded, Module};
 use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
 use crate::resources::repository::Source;
+use crate::resources::trace::Trace;
 use crate::resources::unit::{Unit, UnitState};
 use crate::resources::{AnyWant, want};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,8 @@ pub struct Asked {
     pub stream: Option<(PathBuf, String)>,
     /// A file of apt's preferences that keeps to a branch, and its text.
     pub preference: Option<(PathBuf, String)>,
+    /// What it makes by itself.
+    pub made: Vec<PathBuf>,
     /// The kernel's own driver is loaded.
     pub nouveau: bool,
 }
@@ -52,7 +55,8 @@ pub fn step(asked: Asked) -> Step {
     let files = asked.stream.into_iter().chain(asked.preference);
     let files = files.map(|(path, text)| want(File { path }, Node::file(text)));
     let wants: Vec<AnyWant> = blocked.into_iter().chain(files).chain([want(packages, state)]).collect();
-    Step::new(TITLE, wants)
+    let traces = asked.made.into_iter().map(|path| Trace { path, data: false }).collect();
+    Step { traces, ..Step::new(TITLE, wants) }
 }
 
 /// The modules that containers need; `nvidia-uvm` is loaded by the first program that asks, which a container cannot.

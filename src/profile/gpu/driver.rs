@@ -89,6 +89,8 @@ pub struct Decided {
     /// The module of dnf and its stream: a file that dnf reads.
     pub stream: Option<String>,
     pub units: Vec<String>,
+    /// What it makes by itself.
+    pub made: Vec<PathBuf>,
     /// The kernel's own driver is in the way, and stays loaded until the next boot.
     pub nouveau: bool,
 }
@@ -179,6 +181,7 @@ impl Settings {
             packages,
             stream,
             units: driver.units.iter().chain(fabric.into_iter().flatten()).cloned().collect(),
+            made: driver.made.clone(),
             nouveau: gpu.nouveau,
         }
     }

@@ -41,6 +41,9 @@ pub struct Driver {
     pub fabric_manager: Vec<String>,
     /// Without these nothing can be built for the running kernel.
     pub headers: Vec<String>,
+    /// What it makes by itself.
+    #[serde(default, deserialize_with = "absolutes")]
+    pub made: Vec<PathBuf>,
     /// Started once the driver is loaded.
     #[serde(default)]
     pub units: Vec<String>,

@@ -106,6 +106,7 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
 /// What a driver leaves until the next boot.
 const LEFT: &[(&str, &str)] = &[
     ("/boot/*", "the initial file system, made anew when the driver came and when it went"),
+    ("/usr/src/*", "directories that the lab's stubs of headers and sources do not own"),
     ("/usr/lib/lab/*", "the lab's own notes of the pretended machine"),
 ];
 
