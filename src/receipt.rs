@@ -58,6 +58,9 @@ pub enum Entry {
     Finished {
         exit: i32,
         at_us: u64,
+        /// What a reboot stands before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<String>,
     },
 }
 
@@ -250,8 +253,13 @@ pub fn owed(receipts: &[Past]) -> Vec<(Consequence, u64)> {
 pub fn joined(receipts: &[Past]) -> Vec<(String, AnyChange)> {
     let mut joined: Vec<(String, AnyChange)> = Vec::new();
     for (step, change) in receipts.iter().flat_map(Past::changes) {
-        match joined.iter_mut().find(|(_, earlier)| earlier.same(&change)) {
-            Some(slot) => slot.1 = slot.1.clone().join(change),
+        match joined.iter().position(|(_, earlier)| earlier.same(&change)) {
+            Some(at) if joined[at].0 == step => joined[at].1 = joined[at].1.clone().join(change),
+            // Of two steps that share it the later one's place counts: what came last goes first.
+            Some(at) => {
+                let (_, earlier) = joined.remove(at);
+                joined.push((step, earlier.join(change)));
+            }
             None => joined.push((step, change)),
         }
     }

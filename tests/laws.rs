@@ -14,6 +14,7 @@ use rprov::resources::hold::{Held, Hold};
 use rprov::resources::image::{Image, Loaded};
 use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
+use rprov::resources::module::{Loaded as InKernel, Module};
 use rprov::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
 use rprov::resources::repository::{Files, Repository, Source, apt, dnf};
 use rprov::resources::rpm_key::RpmKey;
@@ -187,6 +188,7 @@ fn source() -> Source {
         },
         fallbacks: Vec::new(),
         original: root.into(),
+        others: Vec::new(),
         file: "/etc/apt/sources.list.d/docker.sources".into(),
         key_file: "/etc/apt/keyrings/docker.asc".into(),
     })
@@ -247,6 +249,7 @@ fn rpm_source() -> dnf::Source {
         id: "docker-ce-stable".into(),
         url: "https://download.docker.com/linux/rhel/9/x86_64/stable".into(),
         addresses: vec!["https://download.docker.com/linux".into()],
+        signed: dnf::Signed::Packages,
         file: "/etc/yum.repos.d/docker-ce.repo".into(),
         key_file: "/etc/pki/rpm-gpg/RPM-GPG-KEY-docker-ce".into(),
         pin: Pin::of_file(mirror_key()).unwrap(),
@@ -321,7 +324,9 @@ fn the_laws_hold_for_packages_of_dnf() {
         let resource = Packages {
             manager: Manager::Dnf,
             names: state.keys().cloned().collect(),
-            source: Some(source),
+            sources: vec![source],
+            preference: None,
+            others_follow: false,
             refresh: Refresh::Ours,
             in_the_way: BTreeSet::new(),
             let_go: BTreeSet::new(),
@@ -401,7 +406,9 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
     let resource = Packages {
         manager: Manager::Apt,
         names: state.keys().cloned().collect(),
-        source: Some(source()),
+        sources: vec![source()],
+        preference: None,
+        others_follow: false,
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
         let_go: BTreeSet::new(),
@@ -689,7 +696,9 @@ fn which_version_is_newer_is_told_by_the_hosts_own_package_manager() {
     let packages = Packages {
         manager: Manager::Dnf,
         names,
-        source: None,
+        sources: Vec::new(),
+        preference: None,
+        others_follow: false,
         refresh: Refresh::Ours,
         in_the_way: BTreeSet::new(),
         let_go: BTreeSet::new(),
@@ -1021,4 +1030,20 @@ fn what_a_killed_write_has_left_beside_its_file_goes_with_the_next_run() {
     rprov::receipt::sweep(&receipts, &host).unwrap();
     assert!(!host.exists(Path::new(LEFT)).unwrap());
     assert!(host.exists(Path::new("/etc/docker/.daemon.json.swp")).unwrap(), "that is somebody else's");
+}
+
+#[test]
+fn a_module_is_loaded_once_and_stays_until_the_next_boot() {
+    let host = Model::fresh(NOBLE);
+    let want = Want { resource: Module { name: "nvidia-uvm".into() }, state: InKernel::Loaded };
+    let change = want.plan(&host).unwrap().unwrap();
+    assert_eq!(change.resource.way_back(&change, &host, How::default()).unwrap(), WayBack::AlreadyAsBefore);
+    assert_eq!(change.make(&host).unwrap(), InKernel::Loaded);
+    assert_eq!(want.plan(&host).unwrap(), None);
+    change.resource.set(&InKernel::Loaded, &host).unwrap();
+    assert_eq!(host.commands(), ["modprobe nvidia-uvm"]);
+    let WayBack::Kept { why } = change.resource.way_back(&change, &host, How::default()).unwrap() else {
+        panic!("it would go from under its users")
+    };
+    assert!(why.contains("until the next boot"), "{why}");
 }

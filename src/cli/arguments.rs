@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and its help.
 
+use crate::profile::Gpu;
+use crate::profile::gpu::Choice;
 use crate::ui::{Color, Manner};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,6 +59,9 @@ pub enum Command {
         /// Do not prove the engine with a container
         #[arg(long)]
         no_smoke: bool,
+        /// Reboot where that is needed; the rest follows by itself
+        #[arg(long)]
+        reboot: bool,
     },
     /// Show what install would change
     Plan {
@@ -92,6 +97,12 @@ pub enum Command {
     },
     /// Prove the engine with a container, without a registry
     Smoke {
+        /// Also with the card of this machine
+        #[arg(long)]
+        gpu: bool,
+        /// Also with this image, which the engine pulls
+        #[arg(long, value_name = "IMAGE", requires = "gpu")]
+        pull: Option<String>,
         #[command(flatten)]
         changing: Changing,
     },
@@ -116,7 +127,15 @@ pub enum Command {
     Man,
     /// What the smoke test runs in its container
     #[command(hide = true)]
-    Inside { nonce: String },
+    Inside {
+        nonce: String,
+        /// Tell of cards
+        #[arg(long)]
+        gpu: bool,
+    },
+    /// What runs after a reboot
+    #[command(hide = true)]
+    Resume,
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,6 +199,15 @@ pub struct Wanted {
     /// Which releases to take
     #[arg(long, value_enum)]
     pub channel: Option<Channel>,
+    /// What a card of NVIDIA's needs: on, which wants a card, auto, toolkit or off
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub gpu: Option<Gpu>,
+    /// The card's driver: a branch (580), its modules (open, proprietary), both (580-open), or none
+    #[arg(long, value_name = "DRIVER")]
+    pub driver: Option<Choice>,
+    /// Run every container under NVIDIA's runtime, asked for or not
+    #[arg(long)]
+    pub gpu_default_runtime: bool,
     /// More than the engine, by name: rootless-extras, model, registry
     #[arg(long = "with", value_name = "NAME", value_delimiter = ',')]
     pub with: Vec<String>,

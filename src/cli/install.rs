@@ -1,6 +1,7 @@
 //! `rprov install` and `rprov plan`: the same steps, looked at; the one makes them, the other shows them.
 
 use super::arguments::{Changing, Configuration, Wanted};
+use super::resume;
 use super::run::{Run, lock};
 use crate::apply;
 use crate::clock::now_us;
@@ -13,7 +14,8 @@ use crate::host::local::LocalHost;
 use crate::host::{Look, Question};
 use crate::lockfile::Lock;
 use crate::plan::{self, Plan};
-use crate::profile::{self, Config, Engine, Flags, Gpu, Library, Settings, preconditions};
+use crate::profile::gpu::Decided;
+use crate::profile::{self, Config, Engine, Flags, Library, Settings, preconditions};
 use crate::receipt::{self, Entry, Past};
 use crate::steps::Step;
 use std::path::{Path, PathBuf};
@@ -33,7 +35,14 @@ pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
     Ok(if exit_code && !plan.is_empty() { Exit::Difference } else { Exit::Done })
 }
 
-pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bool) -> Result<Exit> {
+/// How a run ends.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    pub no_smoke: bool,
+    pub reboot: bool,
+}
+
+pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) -> Result<Exit> {
     let asking = run.host(None);
     super::may_change(&facts::gather(&asking)?)?;
     let (facts, settings, steps) = prepare(run, wanted, changing.wait, &asking)?;
@@ -44,7 +53,14 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     receipt::sweep(&earlier, &host)?;
     let owed = receipt::owed(&earlier);
     let plan = patiently(&steps, &host)?;
+    let gpu = settings.decide_gpu(&facts, wanted.upgrade)?;
+    let reboots = gpu.as_ref().is_some_and(Decided::reboots);
     if plan.is_empty() && owed.is_empty() {
+        if reboots {
+            resume::arm(&host)?;
+            return resume::reboot(run, end.reboot, &host);
+        }
+        resume::disarm(&host)?;
         run.tell(&Event::Note { text: "nothing to do: this machine is as it should be".into() });
         return Ok(Exit::Done);
     }
@@ -56,14 +72,24 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, no_smoke: bo
     if !run.may("Make these changes?", changing, &host)? {
         return Ok(Exit::Done);
     }
-    make(run, &plan, &earlier, &settings, &host)?;
-    if !no_smoke {
+    make(run, &plan, &earlier, &settings, reboots, &host)?;
+    if reboots {
+        return resume::reboot(run, end.reboot, &host);
+    }
+    if gpu.is_some() {
+        crate::smoke::gpu::refresh(&host)?;
+    }
+    if !end.no_smoke {
         run.tell(&Event::Step { title: "the proof: a container".into(), number: 1, of: 1 });
         crate::smoke::smoke(&host)?;
         if settings.site.registry.is_some() {
             crate::smoke::registry(&host)?;
         }
+        if gpu.is_some() {
+            super::smoke::with_card(run, &host, None)?;
+        }
     }
+    resume::disarm(&host)?;
     tell_about_sessions(run, &plan);
     Ok(Exit::Done)
 }
@@ -81,7 +107,9 @@ fn prepare(
         users: wanted.users.clone(),
         version: wanted.version.clone(),
         channel: wanted.channel.map(|channel| channel.name()).or(locked).map(str::to_owned),
-        gpu: None,
+        gpu: wanted.gpu,
+        driver: wanted.driver.clone(),
+        gpu_default_runtime: wanted.gpu_default_runtime,
         with: wanted.with.clone(),
         wait,
         mirror: wanted.mirror.clone(),
@@ -92,7 +120,7 @@ fn prepare(
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
     lock.as_ref().map_or(Ok(()), |lock| lock.is_for(&facts))?;
     users_exist(&settings.users, host)?;
-    no_gpu_yet(&settings)?;
+    settings.wants_toolkit(&facts)?;
     run.tell(&Event::Started {
         version: env!("CARGO_PKG_VERSION").into(),
         verb: run.verb.into(),
@@ -139,16 +167,33 @@ fn patiently(steps: &[Step], host: &LocalHost) -> Result<Plan> {
     }
 }
 
-fn make(run: &mut Run, plan: &Plan, earlier: &[Past], settings: &Settings, host: &LocalHost) -> Result<()> {
+fn make(
+    run: &mut Run,
+    plan: &Plan,
+    earlier: &[Past],
+    settings: &Settings,
+    reboots: bool,
+    host: &LocalHost,
+) -> Result<()> {
     apply::fetch(plan, host)?;
     let mut receipt = run.begin_receipt(Some(&settings.profile.name))?;
     let applied =
         apply::apply(plan, &mut receipt, host).and_then(|_| apply::pay(earlier, &mut receipt, host));
     run.changes = receipt::read(receipt.path.clone())?.made();
-    let exit = applied.as_ref().map_or_else(|error| error.exit, |_| Exit::Done);
-    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us() })?;
-    applied.map(|_| ())
+    if applied.is_ok() {
+        host.remove_all(Path::new(crate::resources::apt::ARCHIVES))?;
+    }
+    let applied = applied.and_then(|_| if reboots { resume::arm(host) } else { Ok(()) });
+    let done = if reboots { Exit::Reboot } else { Exit::Done };
+    let exit = applied.as_ref().map_or_else(|error| error.exit, |()| done);
+    let left = if exit == Exit::Reboot { vec![LEFT.to_owned()] } else { Vec::new() };
+    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us(), left })?;
+    applied
 }
+
+/// What a receipt says where a reboot comes first.
+const LEFT: &str =
+    "after a reboot: the driver in the kernel, the container toolkit, the engine and its configuration";
 
 fn show(run: &Run, plan: &Plan) {
     if run.manner.json {
@@ -166,16 +211,6 @@ fn look_first(run: &Run, plan: &Plan, settings: &Settings, facts: &Facts, host: 
         run.tell(&Event::Note { text });
     }
     Ok(())
-}
-
-/// A wish that cannot be met is refused, not forgotten.
-fn no_gpu_yet(settings: &Settings) -> Result<()> {
-    match settings.gpu {
-        Gpu::Off | Gpu::Auto => Ok(()),
-        Gpu::On | Gpu::Toolkit => Err(Error::refused("cannot set up a GPU")
-            .because("this version of rprov does not know how yet")
-            .hint("leave `gpu` out of the configuration, or set it to `auto` or `off`")),
-    }
 }
 
 /// An engine may not read the data that a newer one has written: nobody goes back by accident.

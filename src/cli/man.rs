@@ -141,7 +141,11 @@ fn option(roff: &mut Roff, arg: &Arg) {
     }
     if arg.get_action().takes_values() {
         let gap = if term.is_empty() { "" } else { " " };
-        term.extend([roman(gap), italic(value(arg))]);
+        // `--gpu[=WHAT]`: what may be left out, and stands behind an equals sign where it is not.
+        match arg.is_require_equals_set() {
+            true => term.extend([roman("[="), italic(value(arg)), roman("]")]),
+            false => term.extend([roman(gap), italic(value(arg))]),
+        }
     }
     let mut text = sentence(arg.get_help());
     let values: Vec<String> =

@@ -7,6 +7,7 @@ mod man;
 mod profile;
 mod render;
 mod result;
+mod resume;
 mod run;
 mod smoke;
 mod status;
@@ -23,9 +24,11 @@ pub fn run(cli: Cli) -> Exit {
     let manner = cli.told.manner();
     manner.trace();
     match cli.command {
-        Command::Install { wanted, changing, no_smoke } => {
-            Run::new("install", manner).carry_out(|run| install::install(run, &wanted, &changing, no_smoke))
+        Command::Install { wanted, changing, no_smoke, reboot } => {
+            let end = install::End { no_smoke, reboot };
+            Run::new("install", manner).carry_out(|run| install::install(run, &wanted, &changing, end))
         }
+        Command::Resume => Run::new("install", manner).carry_out(resume::resume),
         Command::Plan { wanted, exit_code } => {
             Run::new("plan", manner).carry_out(|run| install::plan(run, &wanted, exit_code))
         }
@@ -37,8 +40,8 @@ pub fn run(cli: Cli) -> Exit {
             .carry_out(|run| {
                 uninstall::uninstall(run, dry_run, crate::resources::How { force, purge_data }, &changing)
             }),
-        Command::Smoke { changing } => {
-            Run::new("smoke", manner).carry_out(|run| smoke::smoke(run, &changing))
+        Command::Smoke { changing, gpu, pull } => {
+            Run::new("smoke", manner).carry_out(|run| smoke::smoke(run, &changing, gpu, pull.as_deref()))
         }
         Command::Facts => Run::new("facts", manner).carry_out(show_facts),
         Command::Profile { command } => {
@@ -57,7 +60,7 @@ pub fn run(cli: Cli) -> Exit {
             crate::ui::answer(&man::page());
             Exit::Done
         }
-        Command::Inside { nonce } => match crate::smoke::inside(&nonce) {
+        Command::Inside { nonce, gpu } => match inside(&nonce, gpu) {
             Ok(said) => {
                 crate::ui::answer(&said);
                 Exit::Done
@@ -65,6 +68,10 @@ pub fn run(cli: Cli) -> Exit {
             Err(error) => error.exit,
         },
     }
+}
+
+fn inside(nonce: &str, gpu: bool) -> Result<String> {
+    if gpu { crate::smoke::gpu::inside(nonce) } else { crate::smoke::inside(nonce) }
 }
 
 fn show_facts(run: &mut Run) -> Result<Exit> {

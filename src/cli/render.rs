@@ -82,6 +82,9 @@ fn lay_over(table: &mut Table, wanted: &Wanted, wait: Option<Duration>) {
         version,
         channel,
         engine,
+        gpu,
+        driver: _,
+        gpu_default_runtime,
         hold,
         with,
         mirror,
@@ -97,6 +100,8 @@ fn lay_over(table: &mut Table, wanted: &Wanted, wait: Option<Duration>) {
         ("version", version.clone().map(Value::from)),
         ("channel", channel.map(|channel| channel.name().into())),
         ("engine", engine.and_then(|engine| Value::try_from(engine).ok())),
+        ("gpu", gpu.and_then(|gpu| Value::try_from(gpu).ok())),
+        ("gpu-default-runtime", gpu_default_runtime.then_some(Value::from(true))),
         ("hold", hold.then_some(Value::from(true))),
         ("with", list(with)),
         ("mirror", mirror.clone().map(Value::from)),
@@ -115,7 +120,8 @@ fn arguments(rendered: &Rendered) -> Vec<String> {
         (wanted.locked.is_some(), vec!["--locked", LOCK]),
         (rendered.no_smoke, vec!["--no-smoke"]),
     ];
-    given.into_iter().filter(|(is, _)| *is).flat_map(|(_, words)| words).map(str::to_owned).collect()
+    let words = given.into_iter().filter(|(is, _)| *is).flat_map(|(_, words)| words).map(str::to_owned);
+    words.chain(wanted.driver.iter().map(|driver| format!("--driver={driver}"))).collect()
 }
 
 fn fetched(rendered: &Rendered) -> Result<Program> {

@@ -1,6 +1,7 @@
 //! `rprov uninstall`: takes back what install changed.
 
 use super::arguments::Changing;
+use super::resume;
 use super::run::{Run, lock};
 use crate::clock::now_us;
 use crate::error::{Exit, Result};
@@ -46,10 +47,11 @@ pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) ->
             return Ok(Exit::Done);
         }
     }
+    resume::disarm(&host)?;
     let mut receipt = run.begin_receipt(None)?;
     let undone = undo::undo(&receipts, &mut receipt, &host, how);
     let exit = undone.as_ref().map_or_else(|error| error.exit, |_| Exit::Done);
-    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us() })?;
+    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us(), left: Vec::new() })?;
     let undone = undone?;
     run.changes = undone.restored;
     finish(run, undone, &host)

@@ -1,10 +1,12 @@
 //! What kind of host this is: small, fixed facts, read from files wherever a file tells.
 
+pub mod gpu;
 mod init;
 mod os_release;
 mod security;
 mod virt;
 
+pub use gpu::{Card, Family, Flavour, Gpu};
 pub use init::Init;
 pub use os_release::Distribution;
 pub use security::{AppArmor, SeLinux};
@@ -43,6 +45,9 @@ pub struct Facts {
     /// An ARMv6 processor, as in the first Raspberry Pi: dpkg says `armhf` there too, which others mean for ARMv7.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub armv6: bool,
+    /// NVIDIA's cards and driver, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
 }
 
 /// Whether the clock is known to be right.
@@ -72,6 +77,7 @@ pub fn gather(host: &dyn Look) -> Result<Facts> {
         certificates: any_exists(host, CERTIFICATES),
         clock: clock(host),
         armv6: armv6(&text(host, "/proc/cpuinfo")),
+        gpu: gpu::gpu(host, &kernel),
         kernel,
     })
 }

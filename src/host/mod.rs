@@ -177,8 +177,8 @@ pub struct DnfState {
     /// Files below `/etc/yum.repos.d` as the plan will leave them: other bytes, or absent; and dnf's list of locks
     /// without those that may move.
     pub changed: Vec<(PathBuf, Option<Vec<u8>>)>,
-    /// The repository that must be read, whatever others cannot be.
-    pub needed: Option<String>,
+    /// The repositories that must be read, whatever others cannot be.
+    pub needed: Vec<String>,
     /// Where what is fetched stays, for a later command; else it goes with the run.
     pub cache: Option<PathBuf>,
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub version: Option<String>,
     pub channel: Option<String>,
     pub gpu: Option<Gpu>,
+    /// Whether every container runs under NVIDIA's runtime.
+    pub gpu_default_runtime: bool,
     pub engine: Option<Engine>,
     /// Optional software, by the names of the profile's `[packages.with]`.
     pub with: Vec<String>,
@@ -231,6 +233,7 @@ log-driver = "local"
             users: vec!["alice".to_owned()],
             version: Some("29".to_owned()),
             channel: Some("test".to_owned()),
+            gpu_default_runtime: false,
             gpu: Some(Gpu::Auto),
             engine: Some(Engine::Docker),
             with: vec!["rootless-extras".to_owned()],

@@ -1,6 +1,7 @@
 //! The form that a profile fills in: fixed, typed sections. It is data and holds no script.
 
 use super::config::SourceName;
+use super::gpu::Nvidia;
 use crate::facts::{Distribution, Facts};
 use jiff::civil::Date;
 use serde::de::Error as _;
@@ -34,6 +35,9 @@ pub struct Profile {
     pub daemon: Json,
     pub units: Units,
     pub traces: Traces,
+    /// What a card of NVIDIA's needs; a profile without it knows nothing of cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Nvidia>,
 }
 
 /// The hosts that a profile is for.
@@ -396,7 +400,7 @@ pub(super) fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D:
     checked_path(PathBuf::deserialize(from)?)
 }
 
-fn absolutes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+pub(super) fn absolutes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
     Vec::<PathBuf>::deserialize(from)?.into_iter().map(checked_path).collect()
 }
 
@@ -423,7 +427,7 @@ impl TryFrom<Vec<String>> for PackageNames {
     }
 }
 
-fn package_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn package_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     Ok(PackageNames::deserialize(from)?.0)
 }
 

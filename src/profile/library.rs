@@ -420,17 +420,24 @@ mod tests {
     fn every_key_that_a_profile_names_has_the_fingerprint_that_is_pinned() {
         let library = Library::shipped().expect("is right");
         for listed in library.list() {
-            let key = listed.profile.repository.key();
-            let bytes = library.key(&key.name).expect("is shipped");
-            let certificate = Cert::from_bytes(bytes).expect("is one certificate");
-            assert_eq!(certificate.fingerprint().to_hex(), key.fingerprint.as_str(), "{}", key.name);
+            let gpu = listed.profile.gpu.as_ref().expect("every family has it");
+            let of_cuda = gpu.cuda.as_ref().and_then(|cuda| cuda.key.as_ref());
+            let of_cuda = of_cuda.and_then(|key| Some((key.name.as_ref()?, &key.fingerprint)));
+            let others = [listed.profile.repository.key(), &gpu.toolkit.repository.key];
+            for (name, fingerprint) in
+                others.map(|key| (&key.name, &key.fingerprint)).into_iter().chain(of_cuda)
+            {
+                let bytes = library.key(name).expect("is shipped");
+                let certificate = Cert::from_bytes(bytes).expect("is one certificate");
+                assert_eq!(certificate.fingerprint().to_hex(), fingerprint.as_str(), "{name}");
+            }
         }
     }
 
     #[test]
     fn every_file_of_the_profiles_directory_is_shipped() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
-        for directory in ["", "derivatives", "family", "keys"] {
+        for directory in ["", "derivatives", "family", "gpu", "keys"] {
             for entry in std::fs::read_dir(root.join(directory)).expect("is there") {
                 let path = entry.expect("is there").path();
                 if path.is_file() {

@@ -4,6 +4,7 @@ mod config;
 mod derivative;
 mod document;
 mod form;
+pub mod gpu;
 mod library;
 mod mirrors;
 mod order;

@@ -2,7 +2,8 @@
 
 use super::config;
 use super::form::Repository;
-use super::settings::{Reader, Settings, Trust};
+use super::gpu::{self, Decided};
+use super::settings::{Reader, Settings};
 use super::site::POOL_KEYS;
 use crate::daemon_config;
 use crate::error::{Error, Result};
@@ -13,8 +14,7 @@ use crate::resources::packages::{Manager, Versions};
 use crate::resources::repository::{Source, apt, dnf};
 use crate::resources::trace::Trace;
 use crate::steps::drop_in::DropIn;
-use crate::steps::{Step, daemon_json, docker_group, hold, members, packages, registry, repository, units};
-use crate::trust::Pin;
+use crate::steps::{self, Step, daemon_json, docker_group, hold, members, registry, repository, units};
 use crate::trust::apt::AptSource;
 use crate::version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,36 +39,104 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
         Repository::Dnf(_) => Manager::Dnf,
     };
     let starts_nothing = manager == Manager::Dnf;
-    let mut steps: Vec<Step> = source.iter().map(repository::step).collect::<Result<_>>()?;
+    let gpu = settings.decide_gpu(facts, upgrade)?;
+    let mut keys = daemon_config::keys_to_set(&settings.daemon_asked());
+    keys.extend(settings.site.gpu_keys.clone());
+    let mut steps = Vec::new();
+    if let Some(driver) = gpu.as_ref().and_then(|gpu| gpu.driver.as_ref()) {
+        steps.extend(driver_steps(driver, manager)?);
+        // The rest waits: what it brings looks for the driver when it is set up.
+        if driver.nouveau {
+            return Ok(steps);
+        }
+    }
+    if gpu.is_some() {
+        steps.extend(
+            gpu::driver::units_after_reboot(settings, facts).map(|units| steps::driver::loaded(&units)),
+        );
+    }
+    if let Some(source) = &source {
+        steps.push(repository::step(repository::TITLE, source)?);
+    }
+    if let Some(gpu) = &gpu {
+        steps.push(repository::step("the source of the container toolkit", &gpu.toolkit)?);
+    }
     steps.extend([
         docker_group::step(&profile.group),
         daemon_json::step(daemon_json::Asked {
-            keys: daemon_config::keys_to_set(&settings.daemon_asked()),
+            keys,
             engine: engine(settings, facts),
             drop_ins: drop_ins(settings),
             traces: site_traces(settings),
         }),
-        packages::step(packages::Asked {
+        steps::packages::step(steps::packages::Asked {
             manager,
-            conflicts: if source.is_some() { profile.conflicts.remove.clone() } else { Vec::new() },
-            source,
-            packages: match lock {
-                Some(lock) => locked_packages(settings, lock),
-                None => wanted_packages(settings, facts, upgrade),
-            },
+            conflicts: conflicts(settings, source.is_some(), gpu.as_ref()),
+            sources: source.into_iter().chain(gpu.iter().map(|gpu| gpu.toolkit.clone())).collect(),
+            packages: packages(settings, facts, lock, upgrade, gpu.as_ref()),
             let_go: settings.hold.ours.clone(),
-            traces: traces(settings),
+            traces: traces(settings, gpu.as_ref()),
+            restarts: gpu.is_some().then(|| profile.units.engine.clone()),
         }),
         members::step(&settings.users, &profile.group),
         units::step(&profile.units.start, starts_nothing || settings.site.starts_forbidden),
     ]);
     let held = held(settings, facts);
     if !held.is_empty() {
-        let behind = steps.iter().position(|step| step.title == packages::TITLE).map_or(0, |place| place + 1);
+        let behind =
+            steps.iter().position(|step| step.title == steps::packages::TITLE).map_or(0, |place| place + 1);
         steps.insert(behind, hold::step(manager, held, settings.hold.ours.clone()));
     }
     steps.extend(settings.site.registry.as_ref().map(registry::step));
     Ok(steps)
+}
+
+/// The driver, and where it can be loaded now, loaded.
+fn driver_steps(driver: &gpu::driver::Decided, manager: Manager) -> Result<Vec<Step>> {
+    let source = driver.source.as_ref();
+    let mut steps: Vec<Step> = source
+        .map(|source| repository::step("the source of the driver", source))
+        .transpose()?
+        .into_iter()
+        .collect();
+    steps.push(steps::driver::step(steps::driver::Asked {
+        manager,
+        source: driver.source.clone(),
+        packages: driver.packages.clone(),
+        stream: driver.stream.as_deref().map(gpu::driver::stream_file),
+        preference: (manager == Manager::Apt && source.is_some())
+            .then(|| gpu::driver::preference_file(&driver.branch)),
+        made: driver.made.clone(),
+        nouveau: driver.nouveau,
+    }));
+    if !driver.nouveau {
+        steps.push(steps::driver::loaded(&driver.units));
+    }
+    Ok(steps)
+}
+
+/// The engine's and the toolkit's: one transaction.
+fn packages(
+    settings: &Settings,
+    facts: &Facts,
+    lock: Option<&Lock>,
+    upgrade: bool,
+    gpu: Option<&Decided>,
+) -> BTreeMap<String, Versions> {
+    let mut wanted = match lock {
+        Some(lock) => locked_packages(settings, lock),
+        None => wanted_packages(settings, facts, upgrade),
+    };
+    for (name, versions) in gpu.iter().flat_map(|gpu| &gpu.packages) {
+        wanted.entry(name.clone()).or_insert_with(|| versions.clone());
+    }
+    wanted
+}
+
+fn conflicts(settings: &Settings, upstreams: bool, gpu: Option<&Decided>) -> Vec<String> {
+    let others = upstreams.then_some(&settings.profile.conflicts.remove);
+    let former = gpu.iter().flat_map(|gpu| &gpu.remove);
+    others.into_iter().flatten().chain(former).cloned().collect()
 }
 
 /// What stays at its version: the engine's own packages where that is asked for, and what an earlier run held.
@@ -93,12 +161,7 @@ fn site_traces(settings: &Settings) -> Vec<Trace> {
 /// The source as it is fetched and written; an administrator's own key file is the pin.
 pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
     let wanted = &settings.source;
-    let pin = match &wanted.trust {
-        Trust::Pinned { certificate, fingerprint } => {
-            Pin { key: certificate.clone(), fingerprints: vec![fingerprint.as_str().to_owned()] }
-        }
-        Trust::Administrators(key) => Pin::of_file(key.bytes.clone())?,
-    };
+    let pin = wanted.trust.pin()?;
     let (suite, fallbacks) = match &wanted.reader {
         Reader::Apt { suite, fallbacks } => (suite.clone(), fallbacks.clone()),
         Reader::Dnf { addresses } => {
@@ -110,6 +173,7 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
                 file: wanted.file.clone(),
                 key_file: wanted.key_file.clone(),
                 pin,
+                signed: dnf::Signed::Packages,
             }));
         }
     };
@@ -123,6 +187,7 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
         },
         fallbacks,
         original: wanted.original.clone(),
+        others: Vec::new(),
         file: wanted.file.clone(),
         key_file: wanted.key_file.clone(),
     }))
@@ -196,9 +261,10 @@ fn locked_packages(settings: &Settings, lock: &Lock) -> BTreeMap<String, Version
     lock.package.iter().map(|locked| (locked.name.clone(), versions(locked))).collect()
 }
 
-fn traces(settings: &Settings) -> Vec<Trace> {
+fn traces(settings: &Settings, gpu: Option<&Decided>) -> Vec<Trace> {
     let traces = &settings.profile.traces;
-    let made = traces.made.iter().map(|path| Trace { path: path.clone(), data: false });
+    let toolkit = gpu.iter().flat_map(|gpu| &gpu.made);
+    let made = traces.made.iter().chain(toolkit).map(|path| Trace { path: path.clone(), data: false });
     let data = traces.data.iter().map(|path| Trace { path: path.clone(), data: true });
     made.chain(data).collect()
 }

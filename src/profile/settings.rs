@@ -2,13 +2,15 @@
 
 use super::config::{Config, Engine, Gpu, Key};
 use super::document::nearest;
-use super::form::{Fingerprint, Profile, Repository};
+use super::form::{Fingerprint, KeyPin, Profile, Repository};
+use super::gpu::{Choice, Wish};
 use super::library::Library;
 use super::mirrors::with_mirror;
 use super::site::{REGISTRY, Site};
 use crate::daemon_config::{self, Severity};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
+use crate::trust::Pin;
 use crate::version;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ pub struct Flags {
     pub version: Option<String>,
     pub channel: Option<String>,
     pub gpu: Option<Gpu>,
+    pub driver: Option<Choice>,
+    pub gpu_default_runtime: bool,
     pub with: Vec<String>,
     pub wait: Option<Duration>,
     /// A mirror by name.
@@ -42,7 +46,7 @@ pub struct Settings {
     pub users: Vec<String>,
     /// A version, or the beginning of one; none is any at or above the profile's floor.
     pub version: Option<String>,
-    pub gpu: Gpu,
+    pub wish: Wish,
     pub with: Vec<String>,
     pub wait: Duration,
     pub source: PackageSource,
@@ -121,6 +125,10 @@ impl Settings {
         daemon_keys_are_right(&config.daemon.0, flags.version.as_deref().or(config.version.as_deref()))?;
         let channel = flags.channel.or(config.channel.clone());
         let source = source(&profile.repository, channel, &config, library)?;
+        let gpu = flags.gpu.or(config.gpu).unwrap_or_default();
+        let default_runtime = flags.gpu_default_runtime || config.gpu_default_runtime;
+        let wish =
+            Wish::merge(gpu, flags.driver.unwrap_or_default(), default_runtime, &profile, &config, library)?;
         let with = given(flags.with, config.with);
         for name in &with {
             let registry = REGISTRY.to_owned();
@@ -135,7 +143,7 @@ impl Settings {
             with,
             users: given(flags.users, config.users),
             version: flags.version.or(config.version),
-            gpu: flags.gpu.or(config.gpu).unwrap_or_default(),
+            wish,
             wait: flags.wait.or(config.wait).unwrap_or(WAIT),
             registry_image: flags.registry_image.or(config.registry.image),
             engine,
@@ -209,22 +217,13 @@ fn source(
     known("channel", &channel, channels.iter())?;
     let other = config.source.get(&repository.source()).cloned().unwrap_or_default();
     let key = repository.key();
-    let trust = match other.key {
-        Some(key) => Trust::Administrators(key),
-        None => Trust::Pinned {
-            certificate: library.key(&key.name).map(<[u8]>::to_vec).ok_or_else(|| {
-                Error::usage(format!("the profile names the key `{}`, which is not there", key.name))
-            })?,
-            fingerprint: key.fingerprint.clone(),
-        },
-    };
-    let armored = trust.bytes().trim_ascii_start().starts_with(b"-----BEGIN");
+    let trust = trust(other.key, key, library)?;
     let (original, path) = repository.address();
     let root = other.url.as_deref().unwrap_or(original);
     let (reader, key_file) = match repository {
         Repository::Apt(apt) => (
             Reader::Apt { suite: apt.suite.clone(), fallbacks: apt.fallbacks.clone() },
-            key.file.with_extension(if armored { "asc" } else { "gpg" }),
+            key.file.with_extension(trust.extension()),
         ),
         Repository::Dnf(_) => {
             let all = path.split('/').next().unwrap_or_default();
@@ -243,7 +242,35 @@ fn source(
     })
 }
 
+/// The administrator's own key file goes before the pin.
+pub(super) fn trust(own: Option<Key>, pin: &KeyPin, library: &Library) -> Result<Trust> {
+    Ok(match own {
+        Some(key) => Trust::Administrators(key),
+        None => Trust::Pinned {
+            certificate: library.key(&pin.name).map(<[u8]>::to_vec).ok_or_else(|| {
+                Error::usage(format!("the profile names the key `{}`, which is not there", pin.name))
+            })?,
+            fingerprint: pin.fingerprint.clone(),
+        },
+    })
+}
+
 impl Trust {
+    /// What is fetched is held against it.
+    pub fn pin(&self) -> Result<Pin> {
+        match self {
+            Trust::Pinned { certificate, fingerprint } => {
+                Ok(Pin { key: certificate.clone(), fingerprints: vec![fingerprint.as_str().to_owned()] })
+            }
+            Trust::Administrators(key) => Pin::of_file(key.bytes.clone()),
+        }
+    }
+
+    /// By it apt tells armor from binary.
+    pub fn extension(&self) -> &'static str {
+        if self.bytes().trim_ascii_start().starts_with(b"-----BEGIN") { "asc" } else { "gpg" }
+    }
+
     /// The file as it is written beside the source.
     pub fn bytes(&self) -> &[u8] {
         match self {
@@ -316,7 +343,7 @@ mod tests {
     #[test]
     fn where_nobody_says_anything_the_profile_decides() {
         let settings = merge(Flags::default(), Config::default()).expect("merges");
-        assert_eq!((settings.gpu, settings.wait), (Gpu::Off, Duration::from_secs(600)));
+        assert_eq!((settings.wish.gpu, settings.wait), (Gpu::Off, Duration::from_secs(600)));
         assert_eq!(settings.source.uri, "https://download.docker.com/linux/ubuntu");
         assert_eq!(settings.source.channel, "stable");
         assert_eq!(settings.source.key_file, Path::new("/etc/apt/keyrings/docker.asc"));
@@ -336,7 +363,7 @@ mod tests {
             ..Config::default()
         };
         let below = merge(Flags::default(), config.clone()).expect("merges");
-        assert_eq!((below.users, below.gpu), (names(&["alice", "bob"]), Gpu::Auto));
+        assert_eq!((below.users, below.wish.gpu), (names(&["alice", "bob"]), Gpu::Auto));
         assert_eq!((below.version.as_deref(), below.wait), (Some("28"), Duration::from_secs(1)));
         let flags = Flags {
             users: names(&["carol"]),
@@ -347,7 +374,7 @@ mod tests {
             ..Flags::default()
         };
         let above = merge(flags, config).expect("merges");
-        assert_eq!((above.users, above.gpu), (names(&["carol"]), Gpu::Off));
+        assert_eq!((above.users, above.wish.gpu), (names(&["carol"]), Gpu::Off));
         assert_eq!((above.version.as_deref(), above.wait), (Some("29"), Duration::from_secs(2)));
         assert_eq!(above.source.channel, "test");
     }

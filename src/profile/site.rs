@@ -1,17 +1,19 @@
 //! What a look at the host adds to what is wanted: addresses that are free, places that are not there yet, the image of
 //! the registry; and what a person should know of it beforehand.
 
+use super::gpu;
 use super::preconditions::starts_forbidden;
-use super::settings::Settings;
+use super::settings::{Settings, Trust};
 use crate::addresses::{self, Choice};
 use crate::daemon_config::{self, Severity};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::host::Look;
-use crate::json;
+use crate::json::{self, KeyPath};
 use crate::resources::image::Image;
 use crate::resources::json_keys::installed_version;
 use crate::steps::daemon_json::FILE;
+use crate::steps::driver::BLOCKED;
 use crate::steps::drop_in::{DropIn, is_plain};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,6 +41,12 @@ pub struct Site {
     /// The directories above it that are not there yet, from the top.
     pub made: Vec<PathBuf>,
     pub registry: Option<Image>,
+    /// What daemon.json lacks for a card.
+    pub gpu_keys: Vec<(KeyPath, Value)>,
+    /// Of NVIDIA's repository, where it had to be fetched.
+    pub cuda_key: Option<Trust>,
+    /// A run before this one installed the driver, and a reboot was needed.
+    pub driver_is_ours: bool,
     /// Whether packages may be forbidden to start what they bring.
     pub starts_forbidden: bool,
 }
@@ -61,8 +69,30 @@ impl Settings {
         }
         notes.extend(self.move_data(facts, &file, host)?);
         self.site.registry = self.registry_image(host)?;
+        if self.wants_driver(facts)? {
+            self.site.cuda_key = self.fetched_key(facts, host)?;
+            self.site.driver_is_ours = host.exists(Path::new(BLOCKED))?;
+        }
+        self.site.gpu_keys = self.gpu_keys(facts, &file, host)?;
         self.site.starts_forbidden = starts_forbidden(host)?;
         Ok(notes)
+    }
+
+    fn gpu_keys(
+        &self,
+        facts: &Facts,
+        file: &Map<String, Value>,
+        host: &dyn Look,
+    ) -> Result<Vec<(KeyPath, Value)>> {
+        if !self.wants_toolkit(facts)? {
+            return Ok(Vec::new());
+        }
+        let engine = match &self.version {
+            Some(version) => Some(version.clone()),
+            None if facts.engine => installed_version(host)?,
+            None => None,
+        };
+        Ok(gpu::daemon_keys(file, &self.daemon.asked, engine.as_deref(), self.wish.default_runtime))
     }
 
     /// Keys that dockerd accepts and does nothing with, in what is asked for and in what is there.

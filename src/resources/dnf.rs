@@ -136,10 +136,10 @@ pub fn user_installed() -> Vec<String> {
         .to_vec()
 }
 
-/// All versions of these names, in one repository or in all.
-pub fn available(repository: Option<&str>, names: &[String]) -> Vec<String> {
+/// All versions of these names, in these repositories or in all.
+pub fn available(repositories: &[String], names: &[String]) -> Vec<String> {
     let mut arguments = vec!["-q".to_owned(), "repoquery".to_owned()];
-    arguments.extend(repository.map(|id| format!("--repo={id}")));
+    arguments.extend(repositories.iter().map(|id| format!("--repo={id}")));
     arguments.extend(["--qf", "%{name}\t%{epoch}:%{version}-%{release}\n"].map(str::to_owned));
     arguments.extend(names.iter().cloned());
     arguments
@@ -187,9 +187,9 @@ pub fn download(specs: &[String]) -> Command {
 }
 
 /// The installation itself, from what was fetched. Ours are files, each checked; so its repository has no say here.
-pub fn install(specs: &[String], without: &[String], five: bool) -> Command {
+pub fn install(specs: &[String], without: &[String], signed: bool, five: bool) -> Command {
     let mut arguments = aside(five);
-    arguments.push("--setopt=localpkg_gpgcheck=1".to_owned());
+    arguments.push(format!("--setopt=localpkg_gpgcheck={}", u8::from(signed)));
     // A dnf that outlives us does not take the files from under the next run: we take them away ourselves.
     arguments.push("--setopt=keepcache=1".to_owned());
     arguments.push("--setopt=*.skip_if_unavailable=1".to_owned());

@@ -10,6 +10,7 @@ pub mod hold;
 pub mod image;
 pub mod json_keys;
 pub mod member;
+pub mod module;
 pub mod packages;
 pub mod repository;
 pub mod rpm_key;
@@ -266,6 +267,7 @@ kinds! {
     Unit = unit::Unit,
     Trace = trace::Trace,
     Image = image::Image,
+    Module = module::Module,
     Hold = hold::Hold,
 }
 

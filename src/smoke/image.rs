@@ -41,6 +41,15 @@ fn layer() -> Result<Vec<u8>> {
     let cannot = || "cannot make the layer of the smoke test".to_owned();
     let mut layer = tar::Builder::new(Vec::new());
     add(&mut layer, "rprov", &fs::read(SELF).or_fail(cannot)?, 0o755)?;
+    // NVIDIA's hooks make links and a cache of libraries in there.
+    for directory in ["etc/", "tmp/", "usr/", "usr/lib/"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(if directory == "tmp/" { 0o1777 } else { 0o755 });
+        header.set_mtime(0);
+        layer.append_data(&mut header, directory, std::io::empty()).or_fail(cannot)?;
+    }
     for library in libraries()? {
         let name = library.strip_prefix("/").unwrap_or(&library).display().to_string();
         add(&mut layer, &name, &fs::read(&library).or_fail(cannot)?, 0o755)?;

@@ -1,5 +1,6 @@
 //! Proves an engine with a container made of this very program: no registry, no network.
 
+pub mod gpu;
 mod image;
 
 use crate::error::{Error, OrFail, Result};

@@ -2,6 +2,7 @@
 
 pub mod daemon_json;
 pub mod docker_group;
+pub mod driver;
 pub mod drop_in;
 pub mod hold;
 pub mod members;

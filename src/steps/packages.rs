@@ -1,6 +1,7 @@
 //! The engine's packages in, the engines in conflict out, in one transaction.
 
 use super::{Step, daemon_json};
+use crate::resources::consequence::Consequence;
 use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
 use crate::resources::repository::Source;
 use crate::resources::trace::Trace;
@@ -12,14 +13,16 @@ pub const TITLE: &str = "the engine";
 /// What the transaction is asked for.
 pub struct Asked {
     pub manager: Manager,
-    /// None where all of it is the distribution's own.
-    pub source: Option<Source>,
+    /// The engine's first; none where all of it is the distribution's own.
+    pub sources: Vec<Source>,
     pub packages: BTreeMap<String, Versions>,
     /// Removed, not purged: their configuration stays for when they come back.
     pub conflicts: Vec<String>,
     /// Held by an earlier run: it may move.
     pub let_go: BTreeSet<String>,
     pub traces: Vec<Trace>,
+    /// The unit that looks for what comes only when it starts.
+    pub restarts: Option<String>,
 }
 
 pub fn step(asked: Asked) -> Step {
@@ -36,7 +39,9 @@ pub fn step(asked: Asked) -> Step {
     let packages = Packages {
         manager,
         names: state.keys().cloned().collect(),
-        source: asked.source,
+        sources: asked.sources,
+        preference: None,
+        others_follow: false,
         refresh: Refresh::Ours,
         in_the_way: in_the_way.into_iter().collect(),
         let_go: asked.let_go,
@@ -45,6 +50,7 @@ pub fn step(asked: Asked) -> Step {
     };
     Step {
         traces: asked.traces,
+        then: asked.restarts.into_iter().map(|unit| Consequence::RestartUnit { unit }).collect(),
         // On deb the package starts the daemon: if it refuses its configuration, that is what to take back.
         blames: Some(daemon_json::TITLE),
         ..Step::new(TITLE, vec![want(packages, state)])

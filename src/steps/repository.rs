@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::resources::apt;
 use crate::resources::file::Bytes;
 use crate::resources::group::Presence;
+use crate::resources::repository::dnf::Signed;
 use crate::resources::repository::{Files, Repository, Source};
 use crate::resources::rpm_key::RpmKey;
 use crate::resources::trace::Trace;
@@ -12,9 +13,11 @@ use crate::resources::want;
 use crate::trust;
 use std::path::Path;
 
+pub const TITLE: &str = "the package source";
+
 /// # Errors
 /// The key file is not the pinned one.
-pub fn step(source: &Source) -> Result<Step> {
+pub fn step(title: &'static str, source: &Source) -> Result<Step> {
     let mut wants = vec![want(Repository::of(source), Files::right())];
     let mut traces = Vec::new();
     match source {
@@ -24,7 +27,7 @@ pub fn step(source: &Source) -> Result<Step> {
             traces.extend(lists.map(|path| Trace { path, data: false }));
         }
         // rpm checks packages by the certificates of its own database, and dnf would ask before it adds one.
-        Source::Dnf(source) => {
+        Source::Dnf(source) if source.signed == Signed::Packages => {
             for certificate in trust::certificates(&source.pin)? {
                 let fingerprint = certificate.fingerprint().to_hex();
                 wants.push(want(
@@ -33,6 +36,8 @@ pub fn step(source: &Source) -> Result<Step> {
                 ));
             }
         }
+        // dnf keeps the certificate of an index with what it fetched.
+        Source::Dnf(_) => {}
     }
-    Ok(Step { traces, ..Step::new("the package source", wants) })
+    Ok(Step { traces, ..Step::new(title, wants) })
 }

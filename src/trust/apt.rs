@@ -14,7 +14,9 @@ use std::time::Duration;
 pub struct AptSource {
     /// What stands before `/dists/`: `https://download.docker.com/linux/ubuntu`.
     pub root: String,
+    /// `noble`; `/` of a flat repository, whose index lies beside its packages.
     pub suite: String,
+    /// None of a flat repository: empty.
     pub component: String,
     /// As dpkg names it: `amd64`.
     pub architecture: String,
@@ -90,11 +92,22 @@ impl AptSource {
     pub fn list_names(&self) -> [String; 2] {
         [list_name(&self.url("InRelease")), list_name(&self.url(&self.packages()))]
     }
+    /// sources.list(5): a suite that ends in a slash is a path, and there is no component.
+    pub fn is_flat(&self) -> bool {
+        self.suite.ends_with('/')
+    }
     fn url(&self, path: &str) -> String {
-        format!("{}/dists/{}/{path}", self.root.trim_end_matches('/'), self.suite)
+        let root = self.root.trim_end_matches('/');
+        match self.is_flat() {
+            true => format!("{root}/{}{path}", self.suite.trim_start_matches('/')),
+            false => format!("{root}/dists/{}/{path}", self.suite),
+        }
     }
     fn packages(&self) -> String {
-        format!("{}/binary-{}/Packages", self.component, self.architecture)
+        match self.is_flat() {
+            true => "Packages".to_owned(),
+            false => format!("{}/binary-{}/Packages", self.component, self.architecture),
+        }
     }
 }
 
@@ -165,7 +178,7 @@ fn look(
     let in_release = from.get(&url, RELEASE_LIMIT).map_err(|e| unpublished(e, source))?;
     let signed = signed_text(&in_release, &source.pin, now).map_err(|error| {
         let error = error.because(format!("that is `{}`", mask(&url)));
-        let error = error.or_hint("take another mirror, or name its key with `[source.docker] key`");
+        let error = error.or_hint("take another mirror, or name its key with `key` below its `[source]`");
         if error.exit == Exit::TryAgain { Flaw::MayPass(error) } else { Flaw::Final(error) }
     })?;
     let about = |error: Error| error.because(format!("that is `{}`", mask(&url)));
@@ -190,7 +203,8 @@ fn unpublished(error: Error, source: &AptSource) -> Error {
 /// A mirror must not pass one suite off as another: the key signs them all.
 fn check_suite(release: &Release, source: &AptSource) -> Result<()> {
     let names: Vec<&String> = release.suite.iter().chain(&release.codename).collect();
-    if names.is_empty() || names.contains(&&source.suite) {
+    // A flat repository is a path, and no suite.
+    if source.is_flat() || names.is_empty() || names.contains(&&source.suite) {
         return Ok(());
     }
     Err(Error::refused(format!("the index is not that of `{}`", source.suite))
@@ -250,8 +264,8 @@ fn packages(from: &Bodies, source: &AptSource, release: &Release) -> std::result
 
 /// By its digest first: that address never changes its content.
 fn places(source: &AptSource, release: &Release, path: &str, signed: &Expected) -> Vec<String> {
-    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-    let by_hash = source.url(&format!("{directory}/by-hash/SHA256/{}", signed.sha256));
+    let directory = path.rsplit_once('/').map_or(String::new(), |(directory, _)| format!("{directory}/"));
+    let by_hash = source.url(&format!("{directory}by-hash/SHA256/{}", signed.sha256));
     release.by_hash.then_some(by_hash).into_iter().chain([source.url(path)]).collect()
 }
 

@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod client_certificate;
+pub mod repomd;
 pub mod rpm;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,8 @@ use openpgp::cert::amalgamation::key::ValidErasedKeyAmalgamation;
 use openpgp::cert::prelude::*;
 use openpgp::packet::key::PublicParts;
 use openpgp::parse::stream::{
-    MessageLayer, MessageStructure, VerificationError, VerificationHelper, VerifierBuilder,
+    DetachedVerifierBuilder, MessageLayer, MessageStructure, VerificationError, VerificationHelper,
+    VerifierBuilder,
 };
 use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::policy::{HashAlgoSecurity, StandardPolicy};
@@ -105,6 +107,21 @@ pub fn signed_text(message: &[u8], pin: &Pin, now: i64) -> Result<Signed> {
         Some(at) if verifier.message_processed() => Ok(Signed { text, at: seconds(at) }),
         _ => Err(refuse(judge.against.join("; "))),
     }
+}
+
+/// When (seconds since the epoch) a pinned key signed these bytes, by a signature of its own as dnf's `repomd.xml.asc`
+/// is. The same rules as for a signed text.
+pub fn signed_bytes(bytes: &[u8], signature: &[u8], pin: &Pin, now: i64) -> Result<i64> {
+    let policy = policy();
+    let when = (UNIX_EPOCH + Duration::from_secs(now.max(0).unsigned_abs())).max(claimed_time(signature));
+    let judge = Judge { certs: certificates(pin)?, policy: &policy, when, at: None, against: Vec::new() };
+    let refuse = |why: String| Error::refused("the signature is not that of the pinned key").because(why);
+    let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
+        .and_then(|builder| builder.with_policy(&policy, when, judge))
+        .map_err(|e| refuse(format!("{e:#}")))?;
+    verifier.verify_bytes(bytes).map_err(|e| refuse(format!("{e:#}")))?;
+    let judge = verifier.helper_ref();
+    judge.at.map(seconds).ok_or_else(|| refuse(judge.against.join("; ")))
 }
 
 /// Sequoia's standard policy, save one thing: SHA-1 in the signatures that bind a certificate together may count,

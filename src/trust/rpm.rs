@@ -38,7 +38,7 @@ pub fn check(host: &dyn Look, files: &[PathBuf], pin: &Pin) -> Result<()> {
     Err(Error::refused(what)
         .because(format!("not signed by the pinned key {}", pin.fingerprints.join(" or ")))
         .tail(&said(&text))
-        .hint("take another mirror, or name its key with `[source.docker] key`"))
+        .hint("take another mirror, or name its key with `key` below its `[source]`"))
 }
 
 /// `FILE: digests signatures OK`.

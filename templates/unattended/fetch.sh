@@ -9,7 +9,9 @@ fetch() {
     elif command -v wget >/dev/null; then
         wget -q -T 60 -O "$1" "$url"
     else
-        python3 -c 'import sys, urllib.request as r; r.urlretrieve(sys.argv[1], sys.argv[2])' "$url" "$1"
+        python3 -c 'import sys, urllib.request as r
+try: r.urlretrieve(sys.argv[1], sys.argv[2])
+except OSError as error: sys.exit(str(error))' "$url" "$1"
     fi
 }
 try=1

@@ -470,6 +470,10 @@ impl Touch for Model {
                     };
                     self.dnf(&argv[1..], &state)
                 }
+                "modprobe" => {
+                    self.put(&format!("/sys/module/{}/initstate", argv[1].replace('-', "_")), "live\n");
+                    Output::default()
+                }
                 "rpmkeys" => self.rpmkeys(&argv[1..]),
                 "rpm" => self.rpm(&argv[1..]),
                 "systemctl" => self.systemctl(&argv[1..]),

@@ -90,7 +90,7 @@ impl<'a> Runs<'a> {
         let applied = apply::apply(&plan, &mut receipt, self.host)
             .and_then(|_| apply::pay(&earlier, &mut receipt, self.host));
         let exit = applied.as_ref().map_or_else(|error| error.exit, |_| Exit::Done);
-        receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us() })?;
+        receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us(), left: Vec::new() })?;
         applied.map(|_| ())
     }
 

@@ -36,6 +36,7 @@ pub fn make(state: &AptState, host: &LocalHost) -> Result<std::result::Result<Pr
         "cache/archives/partial",
         "log",
         "sources.list.d",
+        "preferences.d",
     ] {
         fs::create_dir(at(name)).or_fail(cannot)?;
     }
@@ -49,15 +50,18 @@ pub fn make(state: &AptState, host: &LocalHost) -> Result<std::result::Result<Pr
     }
     link_all(&host.at(Path::new(APT_LISTS)), &at("lists"))?;
     for (path, bytes) in &state.changed {
-        let place = match path.ends_with("sources.list") {
-            true => at("sources.list"),
-            false => at("sources.list.d").join(path.file_name().unwrap_or_default()),
+        let name = path.file_name().unwrap_or_default();
+        let place = match path.parent() {
+            _ if path.ends_with("sources.list") => at("sources.list"),
+            Some(parent) if parent.ends_with("preferences.d") => at("preferences.d").join(name),
+            _ => at("sources.list.d").join(name),
         };
         // An absent file becomes an empty one, so that the host's is not linked in its place.
         fs::write(place, bytes.as_deref().unwrap_or_default()).or_fail(cannot)?;
     }
     link_all(&host.at(Path::new("/etc/apt/sources.list.d")), &at("sources.list.d"))?;
     link_one(&host.at(Path::new("/etc/apt/sources.list")), &at("sources.list"))?;
+    link_all(&host.at(Path::new("/etc/apt/preferences.d")), &at("preferences.d"))?;
 
     let private = PrivateApt { options: options(directory.path(), host), directory };
     if state.refresh
@@ -78,6 +82,7 @@ fn options(directory: &Path, host: &LocalHost) -> Vec<String> {
         format!("-oDir::Log={directory}/log/"),
         format!("-oDir::Etc::sourcelist={directory}/sources.list"),
         format!("-oDir::Etc::sourceparts={directory}/sources.list.d/"),
+        format!("-oDir::Etc::preferencesparts={directory}/preferences.d/"),
         "-oDebug::NoLocking=1".to_owned(),
     ];
     if host.root != Path::new("/") {

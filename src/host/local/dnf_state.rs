@@ -48,6 +48,8 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
         "*.skip_if_unavailable=1".to_owned(),
         "gpgcheck=0".to_owned(),
         "*.gpgcheck=0".to_owned(),
+        "repo_gpgcheck=0".to_owned(),
+        "*.repo_gpgcheck=0".to_owned(),
     ]
     .into();
     if fs::read_link(host.at(Path::new("/usr/bin/dnf"))).is_ok_and(|program| program.ends_with("dnf5")) {
@@ -55,6 +57,8 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
     }
     options.extend(without_locks(state, host, &at("plugins"))?);
     options.extend(state.needed.iter().map(|id| format!("{id}.skip_if_unavailable=0")));
+    // A stream that the plan enables is not enabled yet: versions are named exactly.
+    options.extend(state.needed.iter().map(|id| format!("{id}.module_hotfixes=1")));
     let mut options: Vec<String> = options.into_iter().map(|option| format!("--setopt={option}")).collect();
     // It writes redhat.repo anew at any call of dnf (subscription-manager's dnf plugin).
     if host.at(Path::new(SUBSCRIPTION_PLUGIN)).exists() {

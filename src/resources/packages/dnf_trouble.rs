@@ -39,6 +39,9 @@ fn where_to_find(what: &str, host: &dyn Look) -> String {
     if has(SUBSCRIPTION_MANAGER) && !has("/etc/pki/consumer/cert.pem") && !has("/etc/pki/rhui") {
         return "this system is not registered: subscription-manager register".into();
     }
+    if what.starts_with("dkms") {
+        return "`dkms` is in EPEL: dnf install epel-release, or on RHEL the package that docs.fedoraproject.org/en-US/epel names".into();
+    }
     format!(
         "`{what}` is in AppStream (of Oracle Linux too; CentOS calls a part of it extras): `dnf repolist --all` shows \
          what it is called here, and `dnf config-manager --set-enabled ID` enables it"

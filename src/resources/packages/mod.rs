@@ -26,9 +26,16 @@ use std::path::PathBuf;
 pub struct Packages {
     pub manager: Manager,
     pub names: BTreeSet<String>,
-    /// Where the wanted packages come from. Known while planning; a receipt can be undone without it.
+    /// Where the wanted packages come from, all of one package manager. Known while planning; a receipt can be undone
+    /// without them.
     #[serde(skip)]
-    pub source: Option<Source>,
+    pub sources: Vec<Source>,
+    /// What was fetched for a transaction after this one is left for it.
+    #[serde(skip)]
+    pub others_follow: bool,
+    /// A file of apt's preferences that the plan writes before, and its text.
+    #[serde(skip)]
+    pub preference: Option<(PathBuf, String)>,
     /// How much of the lists the transaction needs fetched first.
     #[serde(skip)]
     pub refresh: Refresh,
@@ -116,6 +123,9 @@ pub struct Versions {
     pub newest: bool,
     /// Taken from the distribution: no version of it is ours to choose.
     pub distribution: bool,
+    /// At the very version of all others in the transaction of which this is true.
+    #[serde(default)]
+    pub together: bool,
     /// Comes along with others, though a lock names it.
     #[serde(default)]
     pub along: bool,
@@ -132,12 +142,23 @@ impl Versions {
 
 pub type Set = BTreeMap<String, Package>;
 
+/// Whether what has to be of one version is.
+fn is_together(now: &Set, want: &Set) -> bool {
+    let together = want.iter().filter(|(_, want)| want.is_together());
+    let versions: BTreeSet<_> =
+        together.filter_map(|(name, _)| now.get(name)).filter_map(Package::version).collect();
+    versions.len() <= 1
+}
+
 impl Package {
     fn version(&self) -> Option<&str> {
         match self {
             Package::Installed { version, .. } | Package::Broken { version, .. } => Some(version),
             _ => None,
         }
+    }
+    fn is_together(&self) -> bool {
+        matches!(self, Package::Wanted(versions) if versions.together)
     }
     fn is_installed(&self) -> bool {
         matches!(self, Package::Installed { .. })
@@ -200,7 +221,8 @@ impl Resource for Packages {
     }
 
     fn meets(now: &Set, want: &Set) -> bool {
-        want.iter().all(|(name, want)| now.get(name).unwrap_or(&Package::Absent).meets(want))
+        is_together(now, want)
+            && want.iter().all(|(name, want)| now.get(name).unwrap_or(&Package::Absent).meets(want))
     }
 
     fn resolve(&self, now: &Set, want: &Set, host: &dyn Look) -> Result<(Self, Set)> {

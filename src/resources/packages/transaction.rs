@@ -1,11 +1,11 @@
 //! From wants to what a package manager is told: which packages in which version, and which go.
 
-use super::{Package, Packages, Set, Source, Versions};
+use super::{Package, Packages, Set, Source, Versions, is_together};
 use crate::error::{Error, Result};
 use crate::host::Touch;
 use crate::host::fetch::mask;
 use crate::resources::Resource;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A change of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,19 @@ pub struct Candidate {
     pub sha256: Option<String>,
 }
 
+/// Of what belongs together only the versions that all of it has.
+fn without_odd_versions(candidates: Vec<Candidate>, want: &Set) -> Vec<Candidate> {
+    let together: Vec<&String> =
+        want.iter().filter(|(_, want)| want.is_together()).map(|(name, _)| name).collect();
+    let has: BTreeSet<(String, String)> =
+        candidates.iter().map(|found| (found.name.clone(), found.version.clone())).collect();
+    let whole = |found: &Candidate| {
+        !together.contains(&&found.name)
+            || together.iter().all(|name| has.contains(&((*name).clone(), found.version.clone())))
+    };
+    candidates.into_iter().filter(whole).collect()
+}
+
 impl Packages {
     /// What reaches the wants: exact versions for what our source has, the distribution's own for the rest, and what
     /// must go in the same transaction.
@@ -32,14 +45,19 @@ impl Packages {
         want: &Set,
         candidates: impl FnOnce(Vec<String>) -> Result<Vec<Candidate>>,
     ) -> Result<BTreeMap<String, Action>> {
+        let at = |name: &String| now.get(name).unwrap_or(&Package::Absent);
+        // Where one of those that belong together moves, all do.
+        let apart = !is_together(now, want)
+            || want.iter().any(|(name, want)| want.is_together() && !at(name).meets(want));
         let unmet: Vec<_> = want
             .iter()
-            .filter(|(name, want)| !now.get(*name).unwrap_or(&Package::Absent).meets(want))
+            .filter(|(name, want)| !at(name).meets(want) || (apart && want.is_together()))
             .collect();
         let ours = |want: &Package| matches!(want, Package::Wanted(w) if !w.distribution);
         let names: Vec<String> =
             unmet.iter().filter(|(_, want)| ours(want)).map(|(name, _)| (*name).clone()).collect();
         let candidates = if names.is_empty() { Vec::new() } else { candidates(names)? };
+        let candidates = without_odd_versions(candidates, want);
         let mut actions = BTreeMap::new();
         for (name, want) in unmet {
             let action = match want {
@@ -64,11 +82,11 @@ impl Packages {
     }
 
     fn place(&self) -> String {
-        match &self.source {
-            Some(Source::Apt(source)) => format!("{} {}", mask(&source.index.root), source.index.suite),
-            Some(Source::Dnf(source)) => mask(&source.url),
-            None => String::new(),
-        }
+        let place = |source: &Source| match source {
+            Source::Apt(source) => format!("{} {}", mask(&source.index.root), source.index.suite),
+            Source::Dnf(source) => mask(&source.url),
+        };
+        self.sources.iter().map(place).collect::<Vec<_>>().join(" and ")
     }
 
     /// From what is there to the state: exact versions, removals and purges. What comes along by itself is not

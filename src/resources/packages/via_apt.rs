@@ -84,7 +84,7 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
     let now = packages.get(host)?;
     let actions = packages.actions_between(&now, state);
     if !actions.is_empty() {
-        if packages.source.is_some() || packages.refresh == Refresh::All {
+        if !packages.sources.is_empty() || packages.refresh == Refresh::All {
             packages.refresh(host)?;
         }
         packages.transact(&actions, packages.held_by_us(&now), host)?;
@@ -104,20 +104,20 @@ fn make_archives(host: &dyn Touch) -> Result<()> {
 const TRIES: usize = 3;
 
 impl Packages {
-    fn index(&self, host: &dyn Look) -> Result<Option<AptIndex>> {
-        self.apt_source().map(|source| repository::index(host, source)).transpose()
+    fn indexes(&self, host: &dyn Look) -> Result<Vec<AptIndex>> {
+        self.apt_sources().map(|source| repository::index(host, source)).collect()
     }
 
-    fn apt_source(&self) -> Option<&repository::Source> {
-        match &self.source {
-            Some(Source::Apt(source)) => Some(source),
-            _ => None,
-        }
+    fn apt_sources(&self) -> impl Iterator<Item = &repository::Source> {
+        self.sources.iter().filter_map(|source| match source {
+            Source::Apt(source) => Some(source),
+            Source::Dnf(_) => None,
+        })
     }
 
     /// Of what our source has: it is by far the most.
     fn needs(&self, simulated: &apt::Simulated, host: &dyn Look) -> Result<Needs> {
-        let records = self.index(host)?.map(|index| index.records).unwrap_or_default();
+        let records: Vec<Record> = self.indexes(host)?.into_iter().flat_map(|index| index.records).collect();
         let comes = |record: &&Record| simulated.installs.get(&record.name) == Some(&record.version);
         let sum = |needs: Needs, record: &Record| Needs {
             download: needs.download + record.size,
@@ -127,13 +127,13 @@ impl Packages {
     }
 
     fn candidates(&self, host: &dyn Look) -> Result<Vec<Candidate>> {
-        let records = self.index(host)?.map(|index| index.records).unwrap_or_default();
+        let records = self.indexes(host)?.into_iter().flat_map(|index| index.records);
         let candidate = |record: Record| Candidate {
             name: record.name,
             version: record.version,
             sha256: Some(record.sha256),
         };
-        Ok(records.into_iter().map(candidate).collect())
+        Ok(records.map(candidate).collect())
     }
 
     /// Asks apt what the actions come to, on the host's lists with our verified index beside them; where that does
@@ -145,7 +145,7 @@ impl Packages {
     ) -> Result<(apt::Simulated, Refresh)> {
         let mut question = apt::question("apt-get", apt::simulate(actions));
         question.state = self.state(false, host)?;
-        if lists_are_fresh(host, self.apt_source())? {
+        if lists_are_fresh(host, self.apt_sources())? {
             let answer = host.query(&Question::Apt(question.clone()))?;
             if answer.ok() {
                 return Ok((apt::parse_simulation(&answer.stdout), Refresh::Ours));
@@ -188,28 +188,32 @@ impl Packages {
 
     /// The host's lists and sources as the plan will leave them.
     fn state(&self, refresh: bool, host: &dyn Look) -> Result<AptState> {
-        let Some(source) = self.apt_source() else { return Ok(AptState { refresh, ..AptState::default() }) };
-        let lists = self.index(host)?.map(|index| index.lists()).unwrap_or_default();
-        Ok(AptState { lists, changed: repository::changed_files(host, source)?, refresh })
+        let lists = self.indexes(host)?.iter().flat_map(AptIndex::lists).collect();
+        let mut changed = Vec::new();
+        for source in self.apt_sources() {
+            changed.extend(repository::changed_files(host, source)?);
+        }
+        let preference = self.preference.iter();
+        changed.extend(preference.map(|(path, text)| (path.clone(), Some(text.clone().into_bytes()))));
+        Ok(AptState { lists, changed, refresh })
     }
 
-    /// One `apt-get update`, limited to our source where the distribution's lists serve as they are.
+    /// One `apt-get update`, limited to our sources where the distribution's lists serve as they are.
     fn refresh(&self, host: &dyn Touch) -> Result<()> {
-        let Some(source) = self.apt_source() else {
-            return retrying(host, "fetch the package lists", || host.run(&apt::refresh(None)));
-        };
-        let only = match self.refresh {
-            Refresh::Ours => {
-                if repository::lists_are_current(host, source)? {
-                    return Ok(());
-                }
-                repository::file_of(host, source)?
+        let update =
+            |only: Option<&Path>| retrying(host, "fetch the package lists", || host.run(&apt::refresh(only)));
+        if self.refresh == Refresh::All && (self.sources.is_empty() || !host.adopt_lists()?) {
+            update(None)?;
+        }
+        for source in self.apt_sources() {
+            match self.refresh {
+                Refresh::Ours if repository::lists_are_current(host, source)? => continue,
+                Refresh::Ours => update(repository::file_of(host, source)?.as_deref())?,
+                Refresh::All => {}
             }
-            Refresh::All if host.adopt_lists()? => return repository::accept(host, source),
-            Refresh::All => None,
-        };
-        retrying(host, "fetch the package lists", || host.run(&apt::refresh(only.as_deref())))?;
-        repository::accept(host, source)
+            repository::accept(host, source)?;
+        }
+        Ok(())
     }
 
     /// apt moves held packages for nobody else, whatever is asked for.
@@ -236,7 +240,7 @@ impl Packages {
         make_archives(host)?;
         let done = self.in_order(actions, held, host);
         // What was fetched stays while the transaction is not through: the next run need not fetch it again.
-        if done.is_ok() {
+        if done.is_ok() && !self.others_follow {
             host.remove_all(Path::new(apt::ARCHIVES))?;
         }
         done
@@ -310,7 +314,7 @@ fn unresolved(answer: &Output) -> Error {
 
 /// Whether every enabled source of the distribution has its list, and none is older than a day. Our own may lack it:
 /// once its file is written, it is fetched by itself.
-fn lists_are_fresh(host: &dyn Look, ours: Option<&repository::Source>) -> Result<bool> {
+fn lists_are_fresh<'s>(host: &dyn Look, ours: impl Iterator<Item = &'s repository::Source>) -> Result<bool> {
     let arguments =
         ["indextargets", "--format", apt::TARGETS, "Created-By: Packages"].map(str::to_owned).to_vec();
     let answer = host.query(&Question::Apt(apt::question("apt-get", arguments)))?;
@@ -318,7 +322,7 @@ fn lists_are_fresh(host: &dyn Look, ours: Option<&repository::Source>) -> Result
     if !answer.ok() || targets.is_empty() {
         return Ok(false);
     }
-    let ours = ours.map(repository::Source::list_names).unwrap_or_default();
+    let ours: Vec<String> = ours.flat_map(repository::Source::list_names).collect();
     for target in targets.iter().filter(|target| !ours.iter().any(|name| target.list.ends_with(name))) {
         if repository::is_listed(host, &target.list)? {
             continue;

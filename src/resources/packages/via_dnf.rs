@@ -55,6 +55,11 @@ pub fn glance(packages: &Packages, host: &dyn Look) -> Result<Set> {
             Package::Installed { version: other, .. } if *other != version => {
                 let newer = version::compare_rpm(&version, other) == Ordering::Greater;
                 let version = if newer { version } else { other.clone() };
+                // Of a kernel and its headers several stand side by side (dnf.conf(5), `installonlypkgs`).
+                if name.starts_with("kernel") {
+                    *package = Package::Installed { version, auto: false, hold: false };
+                    continue;
+                }
                 Package::Broken { version, status: "installed twice".into() }
             }
             _ => Package::Installed { version, auto: false, hold: false },
@@ -142,7 +147,7 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
         retrying(host, "mark the packages", || host.run(&dnf::mark(names, auto, five)))
     })?;
     // What was fetched stays while the transaction is not through: the next run need not fetch it again.
-    tidy(host)
+    if packages.others_follow { Ok(()) } else { tidy(host) }
 }
 
 /// rpm writes each file under a name of its own first, `FILE;01234567`: an rpm that was killed leaves it there, and
@@ -182,7 +187,7 @@ fn tidy(host: &dyn Touch) -> Result<()> {
 
 /// The versions of these names in the repositories that the host has.
 pub fn at_hand(names: &[String], host: &dyn Look) -> Result<BTreeMap<String, Vec<String>>> {
-    let question = dnf::question(dnf::available(None, names), DnfState::default());
+    let question = dnf::question(dnf::available(&[], names), DnfState::default());
     Ok(dnf::parse_available(&host.query(&Question::Dnf(question))?.stdout))
 }
 
@@ -214,19 +219,28 @@ fn make_archives(host: &dyn Touch) -> Result<()> {
 }
 
 impl Packages {
-    fn dnf_source(&self) -> Option<&repository::Source> {
-        match &self.source {
-            Some(Source::Dnf(source)) => Some(source),
-            _ => None,
-        }
+    fn dnf_sources(&self) -> impl Iterator<Item = &repository::Source> {
+        self.sources.iter().filter_map(|source| match source {
+            Source::Dnf(source) => Some(source),
+            Source::Apt(_) => None,
+        })
+    }
+
+    /// The ids under which dnf knows our repositories.
+    fn ids(&self, host: &dyn Look) -> Result<Vec<String>> {
+        self.dnf_sources().map(|source| repository::id(host, source)).collect()
     }
 
     /// The host's repositories as the plan will leave them.
     fn private(&self, host: &dyn Look) -> Result<DnfState> {
-        let Some(source) = self.dnf_source() else { return Ok(DnfState::default()) };
-        let mut changed = repository::changed_files(host, source)?;
-        changed.extend(self.without_our_locks(host)?);
-        Ok(DnfState { changed, needed: Some(repository::id(host, source)?), cache: None })
+        let mut changed = Vec::new();
+        for source in self.dnf_sources() {
+            changed.extend(repository::changed_files(host, source)?);
+        }
+        if !self.sources.is_empty() {
+            changed.extend(self.without_our_locks(host)?);
+        }
+        Ok(DnfState { changed, needed: self.ids(host)?, cache: None })
     }
 
     /// dnf's list without the locks of ours: what they hold may move all the same.
@@ -266,7 +280,7 @@ impl Packages {
     /// What our source has of these names.
     fn available(&self, names: &[String], host: &dyn Look) -> Result<Vec<Candidate>> {
         let state = self.private(host)?;
-        let arguments = dnf::available(state.needed.as_deref(), names);
+        let arguments = dnf::available(&state.needed, names);
         let answer = host.query(&Question::Dnf(dnf::question(arguments, state)))?;
         if !answer.ok() {
             return Err(unresolved(&answer, host));
@@ -309,19 +323,21 @@ impl Packages {
     /// # Errors
     /// One that is not: refused. Nothing of it was run or unpacked by then.
     fn check(&self, state: &Set, host: &dyn Look) -> Result<BTreeMap<String, PathBuf>> {
-        let Some(source) = self.dnf_source() else { return Ok(BTreeMap::new()) };
-        let files = files_of(&repository::id(host, source)?, host)?;
-        if files.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        trust::rpm::check(host, &files, &source.pin)?;
         let mut wanted = BTreeMap::new();
-        for file in files {
-            let answer = host.query(&Question::RpmFiles { files: vec![file.clone()] })?;
-            // What is left of an earlier run that wanted another version is passed by.
-            for (name, version) in dnf::parse_rpm(&answer.stdout) {
-                if state.get(&name).and_then(Package::version) == Some(version.as_str()) {
-                    wanted.insert(name, file.clone());
+        for source in self.dnf_sources() {
+            let files = files_of(&repository::id(host, source)?, host)?;
+            match source.signed {
+                _ if files.is_empty() => continue,
+                repository::Signed::Packages => trust::rpm::check(host, &files, &source.pin)?,
+                repository::Signed::Index => repository::index(host, source)?.check(host, &files)?,
+            }
+            for file in files {
+                let answer = host.query(&Question::RpmFiles { files: vec![file.clone()] })?;
+                // What is left of an earlier run that wanted another version is passed by.
+                for (name, version) in dnf::parse_rpm(&answer.stdout) {
+                    if state.get(&name).and_then(Package::version) == Some(version.as_str()) {
+                        wanted.insert(name, file.clone());
+                    }
                 }
             }
         }
@@ -339,19 +355,21 @@ impl Packages {
             .map(|(name, _)| name.clone())
             .collect();
         let specs = specs(actions);
-        if self.source.is_none() && !specs.is_empty() {
+        if self.sources.is_empty() && !specs.is_empty() {
             let private = DnfState { cache: Some(ARCHIVES.into()), ..DnfState::default() };
             run(dnf::download(&specs).on(Private::Dnf(private)))?;
         }
         // With a source it is the way there: what is in the way goes in the transaction itself.
-        if !purged.is_empty() && (self.source.is_none() || specs.is_empty()) {
+        if !purged.is_empty() && (self.sources.is_empty() || specs.is_empty()) {
             conffiles::lay_aside(conffiles::RPM, &purged, host)?;
             run(dnf::remove(&purged, five))?;
             conffiles::put_back(host)?;
         }
         if !specs.is_empty() {
             let (files, without) = self.files(actions, state, host)?;
-            run(dnf::install(&files, &without, five))?;
+            // Where an index is signed and not its packages, their digests were held against it.
+            let signed = self.dnf_sources().all(|source| source.signed == repository::Signed::Packages);
+            run(dnf::install(&files, &without, signed, five))?;
         }
         // dnf takes the distribution's own key into rpm's database, where it was not yet: it may do so again.
         let news: Vec<String> = rpm_key::all(host)?.into_iter().filter(|key| !keys.contains(key)).collect();
@@ -374,11 +392,7 @@ impl Packages {
             .collect();
         let mut words = specs(&others);
         words.extend(checked.values().map(|file| file.display().to_string()));
-        let without = match self.dnf_source() {
-            Some(source) => vec![repository::id(host, source)?],
-            None => Vec::new(),
-        };
-        Ok((words, without))
+        Ok((words, self.ids(host)?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A source as apt reads it: one-line and deb822 files, their keys, and the index behind them.
 
-use super::{Files, Repository, Source as AnySource, same_address, shortened};
+use super::{Files, Repository, Source as AnySource, place_of, same_address, shortened};
 use crate::error::{Error, OrFail, Result};
 use crate::host::fetch::mask;
 use crate::host::{Look, Owner, Touch};
@@ -22,6 +22,8 @@ pub struct Source {
     pub fallbacks: Vec<String>,
     /// The address at the original: a mirror's source and the original's contradict each other.
     pub original: String,
+    /// Whatever lies below these is of the same maker, for other releases or before it moved: it goes.
+    pub others: Vec<String>,
     pub file: PathBuf,
     /// By its ending apt tells armor (`.asc`) from binary (`.gpg`).
     pub key_file: PathBuf,
@@ -30,10 +32,14 @@ pub struct Source {
 impl Source {
     /// The source as it is written, in deb822 style (sources.list(5)).
     fn text(&self) -> String {
+        let components = match self.index.is_flat() {
+            true => String::new(),
+            false => format!("Components: {}\n", self.index.component),
+        };
         include_str!("../../../templates/apt.sources")
             .replace("{address}", &self.index.root)
             .replace("{suite}", &self.index.suite)
-            .replace("{component}", &self.index.component)
+            .replace("Components: {component}\n", &components)
             .replace("{architecture}", &self.index.architecture)
             .replace("{key}", &self.key_file.display().to_string())
     }
@@ -85,6 +91,13 @@ pub struct AptEntry {
     pub enabled: bool,
     /// The lines of the file that make it, from and to, the latter excluded.
     pub lines: (usize, usize),
+}
+
+impl AptEntry {
+    /// With apt's own word for the architecture filled in.
+    fn uri_for(&self, architecture: &str) -> String {
+        self.uri.replace("$(ARCH)", architecture)
+    }
 }
 
 pub fn is_source(path: &Path) -> bool {
@@ -141,8 +154,7 @@ impl Found {
                 all.extend(parse_sources(&path, &text));
             }
         }
-        let ours =
-            all.iter().filter(|e| addresses.iter().any(|a| same_address(&e.uri, a))).cloned().collect();
+        let ours = all.iter().filter(|e| addresses.iter().any(|a| lies_at(&e.uri, a))).cloned().collect();
         Ok(Found { all, ours })
     }
 
@@ -152,9 +164,9 @@ impl Found {
             self.ours.iter().filter(|e| e.enabled && e.types.iter().any(|t| t == "deb")).collect();
         let [entry] = live[..] else { return Ok(false) };
         let fits = source.each_suite().any(|source| entry.suites == [source.index.suite])
-            && entry.components.contains(&source.index.component)
+            && (source.index.is_flat() || entry.components.contains(&source.index.component))
             && (entry.architectures.is_empty() || entry.architectures.contains(&source.index.architecture))
-            && same_address_exactly(&entry.uri, &source.index.root);
+            && same_address_exactly(&entry.uri_for(&source.index.architecture), &source.index.root);
         Ok(fits && key_is_pinned(entry, source, host)?)
     }
 
@@ -195,11 +207,22 @@ impl Found {
     }
 }
 
+/// At the address; below it, where it ends in a slash.
+fn lies_at(uri: &str, address: &str) -> bool {
+    match address.ends_with('/') {
+        true => format!("{}/", place_of(uri)).starts_with(&format!("{}/", place_of(address))),
+        false => same_address(uri, address),
+    }
+}
+
+/// How the files of keys begin that older guides name.
+const KEYRINGS: [&str; 4] = ["docker", "nvidia", "libnvidia", "cuda"];
+
 /// Keys of the pinned fingerprint that an older guide put where they speak for every source.
 fn global_keys(source: &Source, host: &dyn Look) -> Result<Vec<PathBuf>> {
     let names = host.list(Path::new(TRUSTED_PARTS))?;
-    let paths =
-        names.into_iter().filter(|n| n.starts_with("docker")).map(|n| Path::new(TRUSTED_PARTS).join(n));
+    let paths = names.into_iter().filter(|n| KEYRINGS.iter().any(|start| n.starts_with(start)));
+    let paths = paths.map(|n| Path::new(TRUSTED_PARTS).join(n));
     let mut found = Vec::new();
     for path in paths {
         if let Some(bytes) = host.read(&path)?

@@ -6,6 +6,7 @@ use crate::host::fetch::mask;
 use crate::host::{DNF_REPOSITORIES, Look};
 use crate::resources::Resource;
 use crate::resources::file::Node;
+use crate::trust::repomd::{RpmIndex, rpm_index};
 use crate::trust::{self, Pin};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,18 @@ pub struct Source {
     pub addresses: Vec<String>,
     pub file: PathBuf,
     pub key_file: PathBuf,
-    /// Who signs the packages; the index is not signed.
+    /// Who signs.
     pub pin: Pin,
+    pub signed: Signed,
+}
+
+/// What of a repository is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// Each package, and not the index: as Docker does.
+    Packages,
+    /// The index, and with it the digest of each package: as NVIDIA does.
+    Index,
 }
 
 impl Source {
@@ -31,7 +42,16 @@ impl Source {
         include_str!("../../../templates/dnf.repo")
             .replace("{id}", &self.id)
             .replace("{address}", &self.url)
+            .replace("{checks}", self.checks())
             .replace("{key}", &self.key_file.display().to_string())
+    }
+
+    /// What dnf has to check (dnf.conf(5)).
+    fn checks(&self) -> &'static str {
+        match self.signed {
+            Signed::Packages => "gpgcheck=1",
+            Signed::Index => "repo_gpgcheck=1\ngpgcheck=0",
+        }
     }
 
     /// Whether a key file holds nothing but pinned certificates.
@@ -115,13 +135,16 @@ pub fn look(source: &Source, addresses: &[String], host: &dyn Look) -> Result<(b
 /// The very address, packages checked, and by a file that holds the pinned key: one that dnf would fetch may be any.
 fn is_right(section: &Section, source: &Source, host: &dyn Look) -> Result<bool> {
     let [url] = section.of("baseurl") else { return Ok(false) };
-    let architecture = source.url.rsplit('/').nth(1).unwrap_or_default();
-    let url = url.replace("$basearch", architecture);
-    let same = url.trim_end_matches('/') == source.url.trim_end_matches('/');
+    let is_ours = |url: String| url.trim_end_matches('/') == source.url.trim_end_matches('/');
+    let same = source.url.split('/').any(|part| is_ours(url.replace("$basearch", part)));
     let [key] = section.of("gpgkey") else { return Ok(false) };
     let Some(key) = key.strip_prefix("file://") else { return Ok(false) };
     let pinned = host.read(Path::new(key))?.is_some_and(|bytes| source.pins(&bytes));
-    Ok(same && pinned && section.is("gpgcheck", false))
+    let checked = match source.signed {
+        Signed::Packages => section.is("gpgcheck", false),
+        Signed::Index => section.is("repo_gpgcheck", false),
+    };
+    Ok(same && pinned && checked)
 }
 
 /// Every file as it has to be: our section in ours, and none for the same addresses elsewhere.
@@ -157,6 +180,9 @@ const INDEX_LIMIT: u64 = 1 << 20;
 
 /// Asked before anything is written: a repository that is not there would stop every later call of dnf.
 fn is_published(source: &Source, host: &dyn Look) -> Result<()> {
+    if source.signed == Signed::Index {
+        return index(host, source).map(drop);
+    }
     let url = format!("{}/repodata/repomd.xml", source.url);
     match host.fetch(&url, INDEX_LIMIT) {
         Ok(_) => Ok(()),
@@ -168,6 +194,11 @@ fn is_published(source: &Source, host: &dyn Look) -> Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The verified index of a source that signs it.
+pub fn index(host: &dyn Look, source: &Source) -> Result<RpmIndex> {
+    rpm_index(host, &source.url, &source.pin)
 }
 
 /// The `.repo` files as the plan will leave them, for a simulation.

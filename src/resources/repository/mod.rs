@@ -60,8 +60,11 @@ pub struct Files {
 
 impl Repository {
     pub fn of(source: &Source) -> Repository {
-        let mut addresses = match source {
-            Source::Apt(source) => vec![source.index.root.clone(), source.original.clone()],
+        let mut addresses: Vec<String> = match source {
+            Source::Apt(source) => {
+                let own = [source.index.root.clone(), source.original.clone()];
+                own.into_iter().chain(source.others.iter().cloned()).collect()
+            }
             Source::Dnf(source) => source.addresses.clone(),
         };
         addresses.dedup();

@@ -13,6 +13,8 @@ mod daemon_json;
 mod derivatives;
 mod dnf;
 mod dnf_more;
+mod gpu;
+mod gpu_driver;
 mod holds;
 mod interruption;
 mod json_stream;
@@ -54,4 +56,6 @@ pub const ALL: &[&[Scenario]] = &[
     boxes::ALL,
     unattended::ALL,
     card::ALL,
+    gpu::ALL,
+    gpu_driver::ALL,
 ];
