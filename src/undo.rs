@@ -3,7 +3,7 @@
 use crate::clock::now_us;
 use crate::error::{Error, Result};
 use crate::event::{Event, Line};
-use crate::host::{Look, Output, Question, Stat, Touch};
+use crate::host::{Look, Output, Question, Room, Stat, Touch};
 use crate::receipt::{Entry, Past, Receipt};
 use crate::resources::conffiles;
 use crate::resources::consequence::Consequence;
@@ -53,6 +53,15 @@ impl Look for Without<'_> {
         let mut names = self.host.list(path)?;
         names.retain(|name| !self.gone.contains(&path.join(name)));
         Ok(names)
+    }
+    fn read_plain(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        if self.gone.contains(path) { Ok(None) } else { self.host.read_plain(path, limit) }
+    }
+    fn room(&self, path: &Path) -> Result<Option<Room>> {
+        self.host.room(path)
+    }
+    fn attribute(&self, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+        if self.gone.contains(path) { Ok(None) } else { self.host.attribute(path, name) }
     }
     fn query(&self, question: &Question) -> Result<Output> {
         self.host.query(question)

@@ -74,11 +74,12 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 14] = [
     &["install"],
     &["plan"],
     &["lock"],
     &["status"],
+    &["doctor"],
     &["uninstall"],
     &["smoke"],
     &["facts"],
@@ -378,6 +379,7 @@ fn the_manual_page_has_every_command_every_option_and_every_exit_code() {
         assert!(plain.contains(&format!(".SS \"rprov {}", command.join(" "))), "{command:?}");
         let help = stdout(&run(&[command, &["--help"][..]].concat()));
         for word in help.split_whitespace().filter(|word| word.starts_with("--") && *word != "--help") {
+            let word = word.replace(['<', '>'], "");
             assert!(plain.contains(word.trim_end_matches([',', '`'])), "{command:?}: {word}");
         }
     }

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["ui", "smoke"],
-    &["profile", "apply", "undo"],
+    &["profile", "apply", "undo", "doctor"],
     &["lockfile", "plan"],
     &["steps", "receipt"],
     &["facts", "resources"],

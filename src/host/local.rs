@@ -8,7 +8,7 @@ mod progress;
 
 use self::progress::Progress;
 use super::fetch::{self, Fetcher, Proxies};
-use super::{Command, Kind, Look, Output, Owner, Private, Question, Stat, Touch};
+use super::{Command, Kind, Look, Output, Owner, Private, Question, Room, Stat, Touch, plain};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use std::cell::RefCell;
@@ -179,6 +179,7 @@ impl Look for LocalHost {
                 kind if kind.is_file() => Kind::File,
                 kind if kind.is_dir() => Kind::Directory,
                 kind if kind.is_symlink() => Kind::Link,
+                kind if std::os::unix::fs::FileTypeExt::is_socket(&kind) => Kind::Socket,
                 _ => Kind::Other,
             },
             mode: meta.permissions().mode() & 0o7777,
@@ -207,6 +208,19 @@ impl Look for LocalHost {
         }
         names.sort();
         Ok(names)
+    }
+
+    fn read_plain(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        plain::read(&self.root, path, limit, self)
+    }
+
+    fn room(&self, path: &Path) -> Result<Option<Room>> {
+        plain::room(&self.at(path))
+            .or_fail(|| format!("cannot look at the file system of `{}`", path.display()))
+    }
+
+    fn attribute(&self, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(xattr::get(self.at(path), name).unwrap_or_default())
     }
 
     fn query(&self, question: &Question) -> Result<Output> {
@@ -257,6 +271,11 @@ impl Touch for LocalHost {
         file.as_file().sync_all().or_fail(cannot)?;
         file.persist(&place).or_fail(cannot)?;
         sync_directory(directory)
+    }
+
+    fn give(&self, path: &Path, owner: Owner) -> Result<()> {
+        self.forget_answers();
+        plain::give(&self.root, path, owner, self)
     }
 
     fn make_directory(&self, path: &Path, owner: Owner) -> Result<()> {

@@ -90,8 +90,10 @@ impl Resource for File {
                 }
                 None => Ok(Node::Absent),
             },
-            Kind::Other => Err(Error::refused(format!("cannot use `{}`", self.path.display()))
-                .because("it is neither a file nor a directory")),
+            Kind::Socket | Kind::Other => {
+                Err(Error::refused(format!("cannot use `{}`", self.path.display()))
+                    .because("it is neither a file nor a directory"))
+            }
         }
     }
 

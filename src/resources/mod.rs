@@ -1,5 +1,6 @@
 //! The closed set of things on a host whose state can be read and put back, and the change between two states.
 
+pub mod access;
 pub mod apt;
 pub mod conffiles;
 pub mod consequence;
@@ -12,6 +13,7 @@ pub mod member;
 pub mod packages;
 pub mod repository;
 pub mod rpm_key;
+pub mod setting;
 pub mod trace;
 pub mod unit;
 
@@ -263,6 +265,8 @@ kinds! {
     Unit = unit::Unit,
     Trace = trace::Trace,
     Image = image::Image,
+    Access = access::Access,
+    Setting = setting::Setting,
 }
 
 impl AnyChange {

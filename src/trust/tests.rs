@@ -3,7 +3,7 @@
 use super::apt::{AptIndex, AptSource, Record, apt_index, parse_packages, parse_release};
 use super::*;
 use crate::error::Exit;
-use crate::host::{Look, Output, Question, Stat};
+use crate::host::{Look, Output, Question, Room, Stat};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -218,6 +218,15 @@ impl Look for Mirror {
         unreachable!()
     }
     fn list(&self, _: &Path) -> Result<Vec<String>> {
+        unreachable!()
+    }
+    fn read_plain(&self, _: &Path, _: u64) -> Result<Option<Vec<u8>>> {
+        unreachable!()
+    }
+    fn room(&self, _: &Path) -> Result<Option<Room>> {
+        unreachable!()
+    }
+    fn attribute(&self, _: &Path, _: &str) -> Result<Option<Vec<u8>>> {
         unreachable!()
     }
     fn query(&self, _: &Question) -> Result<Output> {
