@@ -3,7 +3,7 @@
 use super::arguments::{Asked, Changing, Mending, Threshold};
 use super::run::{Run, lock};
 use crate::clock::now_us;
-use crate::doctor::{self, Case, Class, Report, Severity, Who, explain};
+use crate::doctor::{self, Case, Class, DAEMON_JSON, Report, Severity, Who, explain};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::facts;
@@ -11,9 +11,11 @@ use crate::host::Touch;
 use crate::host::local::LocalHost;
 use crate::plan::{self, Plan};
 use crate::receipt::{self, Entry, Past};
-use crate::resources::How;
+use crate::resources::file::Node;
+use crate::resources::unit::Shown;
+use crate::resources::{AnyChange, How};
 use crate::steps::Step;
-use crate::{apply, ui, undo};
+use crate::{apply, json, ui, undo};
 use std::io::Read;
 use std::path::Path;
 
@@ -61,8 +63,26 @@ fn who(asked: &Asked) -> Who {
         user: asked.user.clone(),
         uid: rustix::process::geteuid().as_raw(),
         environment: environment.collect(),
+        accepted: accepted(),
     }
 }
+
+/// The last bytes of daemon.json that a run of ours left, and that the daemon came up with. Without root the receipts
+/// are not to be read, and nothing is known.
+fn accepted() -> Option<Node> {
+    let past = receipt::all(Path::new("/")).unwrap_or_default();
+    // What an undo put back may be what was broken before.
+    let made = past.iter().filter(|past| past.finished() && VERBS.contains(&past.verb.as_str()));
+    let mut nodes = made.flat_map(Past::changes).filter_map(|(_, change)| match change {
+        AnyChange::JsonKeys(keys) if keys.resource.path == Path::new(DAEMON_JSON) => keys.after.file,
+        AnyChange::File(file) if file.resource.path == Path::new(DAEMON_JSON) => Some(file.after),
+        _ => None,
+    });
+    nodes.rfind(|node| node.bytes().is_some_and(|bytes| json::read(bytes).is_ok()))
+}
+
+/// Whose receipts say what the daemon came up with.
+const VERBS: [&str; 3] = ["install", "upgrade", "doctor"];
 
 fn examine(asked: &Asked, host: &LocalHost) -> Result<Report> {
     let facts = facts::gather(host)?;
@@ -166,6 +186,7 @@ fn mend(
         return Ok(before);
     }
     make(run, &steps, host)?;
+    settle(host)?;
     let after = examine(asked, host)?;
     for found in &before.findings {
         let gone = after
@@ -181,6 +202,19 @@ fn mend(
         }
     }
     Ok(after)
+}
+
+/// A socket that restarts starts its daemon behind it: whether that comes up is seen a moment later.
+fn settle(host: &LocalHost) -> Result<()> {
+    for _ in 0..30 {
+        let unit = Shown::of(host, "docker.service")?;
+        if !matches!(unit.get("ActiveState"), "activating" | "deactivating" | "reloading") {
+            break;
+        }
+        host.pause("docker.service")?;
+        host.forget_answers();
+    }
+    Ok(())
 }
 
 /// Two causes may want the same of one unit.

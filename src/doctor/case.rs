@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::facts::{Facts, Init};
 use crate::host::{Look, Question};
 use crate::json::{self, Fault};
-use crate::resources::unit::Shown;
+use crate::resources::file::Node;
+use crate::resources::unit::{Shown, first_error};
 use serde_json::{Map, Value};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub struct Who {
     /// The effective user of this process.
     pub uid: u32,
     pub environment: BTreeMap<String, String>,
+    /// What daemon.json held when the daemon last accepted what a run of ours wrote, as far as the caller may know.
+    pub accepted: Option<Node>,
 }
 
 /// The units that docker is.
@@ -138,8 +141,17 @@ impl<'a> Case<'a> {
             if self.active("docker.service").unwrap_or(true) {
                 return String::new();
             }
-            let asked = self.host.query(&Question::Journal { unit: "docker.service".into() });
-            let mut said = asked.map(|answer| answer.stdout).unwrap_or_default();
+            let ask = |question: &Question| {
+                self.host.query(question).map(|answer| answer.stdout).unwrap_or_default()
+            };
+            // The last try alone: what an earlier one said may be mended since.
+            let invocation = self.unit("docker.service").map(|unit| unit.get("InvocationID").to_owned());
+            let last = invocation.ok().filter(|id| !id.is_empty());
+            let last = last.map(|invocation| ask(&Question::JournalOf { invocation })).unwrap_or_default();
+            let mut said = match first_error(&last) {
+                Some(_) => last,
+                None => ask(&Question::Journal { unit: "docker.service".into() }),
+            };
             let socket = self.unit("docker.socket").is_ok_and(|unit| unit.get("ActiveState") == "failed");
             if socket && let Ok(answer) = self.host.query(&Question::Journal { unit: "docker.socket".into() })
             {
@@ -189,8 +201,18 @@ impl<'a> Case<'a> {
 
     /// What sits at the endpoint; none where it is not on this host.
     pub fn seat(&self) -> Option<&Seat> {
-        let walk = || self.endpoint.socket().map(|path| socket::walk(path, &self.subject, self.host));
-        self.shared.seat.get_or_init(walk).as_ref()
+        let look = || match socket::walk(self.endpoint.socket()?, &self.subject, self.host) {
+            // Another socket may have taken the place of the one that systemd listens on.
+            Seat::Live { path, .. }
+                if self.endpoint.is_default()
+                    && self.active("docker.service").unwrap_or(false)
+                    && self.host.refuses(&path) =>
+            {
+                Some(Seat::Dead { path })
+            }
+            seat => Some(seat),
+        };
+        self.shared.seat.get_or_init(look).as_ref()
     }
 
     /// The subject's processes.

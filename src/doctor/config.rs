@@ -8,11 +8,10 @@ use super::{Answer, Case, Check, Finding, Fix};
 use crate::daemon_config::{self, Problem, ProblemKind};
 use crate::error::{Error, Result};
 use crate::host::{Kind, Owner, Question};
-use crate::receipt;
 use crate::resources::consequence::Consequence;
 use crate::resources::file::{Bytes, File, Node};
 use crate::resources::json_keys::installed_version;
-use crate::resources::{AnyChange, want};
+use crate::resources::want;
 use serde_json::Value;
 use std::path::Path;
 
@@ -74,26 +73,11 @@ pub(super) const CHECKS: &[Check] = &[
     check("userns-remap-invalid", Block, "Are there numbers for the remapped user?", userns).under(BROKEN),
 ];
 
-/// The last bytes that a run of ours left in daemon.json, when the daemon accepted them.
-fn last_good(case: &Case) -> Option<Node> {
-    if case.subject.uid != 0 && !case.subject.as_root {
-        return None;
-    }
-    let past = receipt::all(Path::new("/")).ok()?;
-    let changes = past.iter().filter(|past| past.finished()).flat_map(receipt::Past::changes);
-    let mut nodes = changes.filter_map(|(_, change)| match change {
-        AnyChange::JsonKeys(keys) if keys.resource.path == Path::new(DAEMON_JSON) => keys.after.file,
-        AnyChange::File(file) if file.resource.path == Path::new(DAEMON_JSON) => Some(file.after),
-        _ => None,
-    });
-    nodes.rfind(|node| node.bytes().is_some())
-}
-
 /// Back to the last bytes that were accepted; else aside: never a guess.
 fn replace(case: &Case, broken: &[u8]) -> Fix {
     let file = File { path: DAEMON_JSON.into() };
     let mut wants = Vec::new();
-    let fix = match last_good(case) {
+    let fix = match case.who.accepted.clone() {
         Some(good) => {
             wants.push(want(file, good));
             "put back what the daemon last accepted, as the receipt has it; what is there now goes to daemon.json.broken"

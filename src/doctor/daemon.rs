@@ -79,13 +79,8 @@ pub(super) const CHECKS: &[Check] = &[
         .under(&["engine-not-installed", "disk-full"]),
     check("docker-pid-conflict", Block, "Is the daemon's pid file the daemon's?", pid_file),
     check("daemon-failed", Block, "Does the daemon come up?", failed).under(CAUSES),
-    check("unit-start-limit-hit", Block, "Does systemd still try to start docker?", start_limit).under(&[
-        "daemon-failed",
-        "engine-not-installed",
-        "unit-masked",
-        "containerd-down",
-        "docker-group-missing",
-    ]),
+    check("unit-start-limit-hit", Block, "Does systemd still try to start docker?", start_limit)
+        .under(DOWN_BUT_ITSELF),
     check("unit-inactive", Block, "Does docker run?", inactive).under(DOWN_BUT_ITSELF),
     check("helper-binary-missing", Block, "Are the engine's helpers there?", helpers)
         .under(&["engine-not-installed"]),
@@ -331,6 +326,13 @@ fn pid_file(case: &Case) -> Result<Answer> {
     Ok(Finding::new(cause, fix).saw(format!("{}: {pid}", PID_FILES[0])).into())
 }
 
+/// The first try is under way: what comes of it is not known yet.
+fn starting(case: &Case) -> Result<()> {
+    let unit = case.unit("docker.service")?;
+    let first = matches!(unit.get("NRestarts"), "" | "0") && unit.get("SubState") == "start";
+    if first { Err(Error::failed("docker is starting right now")) } else { Ok(()) }
+}
+
 /// The daemon's own first words for why it ended, named as a cause where a pattern knows them.
 fn failed(case: &Case) -> Result<Answer> {
     if !by_systemd(case)? || case.active("docker.service")? {
@@ -338,6 +340,7 @@ fn failed(case: &Case) -> Result<Answer> {
     }
     let unit = case.unit("docker.service")?;
     let (state, result) = (unit.get("ActiveState"), unit.get("Result"));
+    starting(case)?;
     if state != "failed" && !matches!(unit.get("SubState"), "auto-restart" | "start") && result == "success" {
         return Ok(Answer::Fine);
     }
@@ -390,6 +393,7 @@ fn inactive(case: &Case) -> Result<Answer> {
         // With the socket up the first question starts the daemon.
         return Ok(Answer::Fine);
     }
+    starting(case)?;
     let fix = Fix::asked("start it", run_docker()).types("systemctl start docker.socket docker.service");
     Ok(Finding::new("docker does not run", fix)
         .saw(format!("docker.service is {state}, docker.socket is {}", socket.get("ActiveState")))

@@ -18,7 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use case::{Case, Who};
+pub use case::{Case, DAEMON_JSON, Who};
 pub use report::Report;
 pub use table::document;
 

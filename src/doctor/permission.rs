@@ -57,6 +57,11 @@ pub(super) const DOWN: &[&str] = &[
     "containerd-socket-stale",
     "docker-socket-is-directory",
     "docker-socket-not-a-socket",
+    "disk-full",
+    "inodes-full",
+    "data-root-readonly",
+    "kernel-modules-gone",
+    "iptables-missing",
     "daemon-failed",
     "unit-start-limit-hit",
     "unit-inactive",
@@ -320,7 +325,7 @@ fn context_missing(case: &Case) -> Result<Answer> {
     let Target::NoContext(name) = &case.endpoint.target else { return Ok(Answer::Fine) };
     let named = if case.endpoint.quotable { format!("`{name}` ") } else { String::new() };
     let cause = format!("the context {named}is chosen and is not there");
-    let fix = Fix::told("choose the default context").types("docker context use default");
+    let fix = Fix::told("choose the default context").types("docker --context default context use default");
     Ok(Finding::new(cause, fix).saw(case.endpoint.from.clone()).into())
 }
 
@@ -336,7 +341,7 @@ fn context_stale(case: &Case) -> Result<Answer> {
     let Some(why) = nobody_there(case) else { return seen(case).map(|()| Answer::Fine) };
     let why = if case.endpoint.quotable { why } else { "nothing answers there".into() };
     let cause = format!("the chosen context leads to an engine that is gone: {why}");
-    let fix = Fix::told("choose the default context").types("docker context use default");
+    let fix = Fix::told("choose the default context").types("docker --context default context use default");
     Ok(Finding::new(cause, fix).saw(case.endpoint.from.clone()).into())
 }
 
@@ -455,7 +460,7 @@ fn dead(case: &Case) -> Result<Answer> {
         return Ok(Answer::Fine);
     };
     let cause = "the socket is left over: nobody listens on it";
-    let evidence = format!("{} is a socket, and /proc/net/unix has no listener for it", path.display());
+    let evidence = format!("{} is a socket, and takes no connection", path.display());
     Ok(Finding::new(cause, start(case)).saw(evidence).into())
 }
 

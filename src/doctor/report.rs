@@ -118,10 +118,9 @@ pub(super) fn fold(case: &Case, answers: Vec<(&'static Check, Answer)>) -> Repor
 fn root_of(check: &'static Check, found: &BTreeMap<&str, &'static Check>) -> &'static Check {
     let mut root = check;
     let mut seen = vec![check.id];
-    while let Some(above) = root.depends_on.iter().find_map(|id| found.get(id)) {
-        if seen.contains(&above.id) {
-            break;
-        }
+    while let Some(above) =
+        root.depends_on.iter().filter(|id| !seen.contains(*id)).find_map(|id| found.get(id))
+    {
         seen.push(above.id);
         root = above;
     }

@@ -13,6 +13,8 @@ pub struct FakeHost {
     bodies: BTreeMap<String, Vec<u8>>,
     attributes: BTreeMap<(PathBuf, String), Vec<u8>>,
     rooms: BTreeMap<PathBuf, Room>,
+    sizes: BTreeMap<PathBuf, u64>,
+    times: BTreeMap<PathBuf, i64>,
     now: i64,
 }
 
@@ -63,6 +65,16 @@ impl FakeHost {
     pub fn attribute(mut self, path: impl AsRef<Path>, name: &str, bytes: impl AsRef<[u8]>) -> Self {
         self.attributes.insert((path.as_ref().to_owned(), name.to_owned()), bytes.as_ref().to_vec());
         self
+    }
+    /// A file that is as large as this, without its bytes.
+    pub fn large(mut self, path: impl AsRef<Path>, size: u64) -> Self {
+        self.sizes.insert(path.as_ref().to_owned(), size);
+        self.file(path, "")
+    }
+    /// A file that was written at this time; the others are as old as now.
+    pub fn written(mut self, path: impl AsRef<Path>, at: i64) -> Self {
+        self.times.insert(path.as_ref().to_owned(), at);
+        self.file(path, "")
     }
     /// The file system that everything below a path lies on.
     pub fn room(mut self, path: impl AsRef<Path>, room: Room) -> Self {
@@ -159,7 +171,9 @@ impl Look for FakeHost {
                 Content::Link(_) => (Kind::Link, 0),
                 Content::Socket => (Kind::Socket, 0),
             };
-            Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, size, modified: self.now }
+            let size = self.sizes.get(path).copied().unwrap_or(size);
+            let modified = self.times.get(path).copied().unwrap_or(self.now);
+            Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, size, modified }
         }))
     }
     fn link(&self, path: &Path) -> Result<Option<PathBuf>> {

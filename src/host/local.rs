@@ -107,7 +107,7 @@ impl LocalHost {
     }
 
     /// What a question was answered may be another thing after a change.
-    fn forget_answers(&self) {
+    pub fn forget_answers(&self) {
         self.answers.borrow_mut().clear();
     }
 
@@ -221,6 +221,11 @@ impl Look for LocalHost {
 
     fn attribute(&self, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
         Ok(xattr::get(self.at(path), name).unwrap_or_default())
+    }
+
+    fn refuses(&self, socket: &Path) -> bool {
+        let error = std::os::unix::net::UnixStream::connect(self.at(socket)).err();
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
     }
 
     fn query(&self, question: &Question) -> Result<Output> {

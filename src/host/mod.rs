@@ -116,6 +116,8 @@ pub enum Question {
     IptablesSave { program: &'static str },
     /// `journalctl -u UNIT` since the last start, errors and last lines, without a pager.
     Journal { unit: String },
+    /// What was said in one run of a unit: its own words, and systemd's about it.
+    JournalOf { invocation: String },
     /// `dockerd --validate --config-file FILE` with the flags of the unit.
     DockerdValidate { config: Vec<u8>, flags: Vec<String> },
     /// `dockerd --version`.
@@ -207,6 +209,11 @@ pub trait Look {
     fn room(&self, path: &Path) -> Result<Option<Room>>;
     /// An extended attribute of what is at the path itself; absent is `None`.
     fn attribute(&self, path: &Path, name: &str) -> Result<Option<Vec<u8>>>;
+    /// Whether a socket takes no connection. Asked only where whoever should listen runs: a connection starts a daemon
+    /// that waits for one.
+    fn refuses(&self, _socket: &Path) -> bool {
+        false
+    }
     /// Asks one of the host's own programs.
     fn query(&self, question: &Question) -> Result<Output>;
     /// Fetches a URL, with retries, at most `limit` bytes. The same URL is fetched once a run.

@@ -46,7 +46,7 @@ const RPM_LINE: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\
 
 /// What is asked of systemd about a unit.
 const PROPERTIES: &str = "Id,LoadState,UnitFileState,ActiveState,SubState,Result,ActiveEnterTimestampMonotonic,ExecStart,\
-                          MainPID,NeedDaemonReload,FragmentPath,DropInPaths";
+                          MainPID,NRestarts,InvocationID,NeedDaemonReload,FragmentPath,DropInPaths";
 
 fn argv(question: &Question) -> Vec<String> {
     let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
@@ -86,6 +86,11 @@ fn argv(question: &Question) -> Vec<String> {
         Question::IptablesSave { program } => words(&[program, "-t", "nat"]),
         Question::Journal { unit } => {
             words(&["journalctl", "-u", unit, "-b", "-n", "60", "-o", "cat", "--no-pager", "-q"])
+        }
+        Question::JournalOf { invocation } => {
+            let (own, about) =
+                (format!("_SYSTEMD_INVOCATION_ID={invocation}"), format!("INVOCATION_ID={invocation}"));
+            words(&["journalctl", "-b", "-n", "60", "-o", "cat", "--no-pager", "-q", &own, "+", &about])
         }
         Question::Image { reference } => {
             words(&["docker", "--host", SOCKET, "image", "inspect", "--format", "{{.Id}}", reference])

@@ -10,6 +10,7 @@ mod common;
 mod daemon_json;
 mod derivatives;
 mod dnf;
+mod doctor;
 mod interruption;
 mod json_stream;
 mod main_job;
@@ -28,6 +29,7 @@ pub const ALL: &[&[Scenario]] = &[
     main_job::ALL,
     derivatives::ALL,
     dnf::ALL,
+    doctor::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,
