@@ -7,10 +7,11 @@ use crate::doctor::{self, Case, Class, DAEMON_JSON, Report, Severity, Who, expla
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::facts;
-use crate::host::Touch;
 use crate::host::local::LocalHost;
+use crate::host::{Command, Touch};
 use crate::plan::{self, Plan};
 use crate::receipt::{self, Entry, Past};
+use crate::resources::consequence::Consequence;
 use crate::resources::file::Node;
 use crate::resources::unit::Shown;
 use crate::resources::{AnyChange, How};
@@ -283,6 +284,10 @@ fn make_all(steps: &[Step], receipt: &mut receipt::Receipt, host: &LocalHost) ->
             }
         } else {
             apply::apply(&plan, receipt, host)?;
+        }
+        if step.then.iter().any(|then| matches!(then, Consequence::RestartUnit { .. })) {
+            // Three starts in a minute are all that systemd grants, and some were needed to find out.
+            host.run(&Command::new(["systemctl", "reset-failed", "docker.service", "docker.socket"]))?;
         }
         apply::pay(&[], receipt, host)?;
     }

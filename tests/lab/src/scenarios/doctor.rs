@@ -249,7 +249,11 @@ fn three_at_once(lab: &Lab, identity: Identity) -> Result<()> {
     host.run_as_login("alice", "docker run --rm lab true")?.ok()?;
     // A repair is nobody's install: it is taken back by doctor alone.
     let dry = host.run(&["rprov", "uninstall", "--dry-run"])?.ok()?;
-    ensure!(!dry.text().contains("daemon.json.broken"), "uninstall takes a repair back:\n{}", dry.text());
+    ensure!(
+        !dry.text().contains("/etc/docker/daemon.json.broken"),
+        "uninstall takes a repair back:\n{}",
+        dry.text()
+    );
     host.run_within(LONG, &["rprov", "doctor", "--undo", "--yes"])?.ok()?;
     ensure!(!host.exists("/etc/docker/daemon.json.broken"), "the repair is still there");
     let (code, _) = as_root(&host)?;
