@@ -67,8 +67,14 @@ impl Look for Without<'_> {
         names.retain(|name| !self.gone.contains(&path.join(name)));
         Ok(names)
     }
+    fn read_plain(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        if self.gone.contains(path) { Ok(None) } else { self.host.read_plain(path, limit) }
+    }
     fn room(&self, path: &Path) -> Result<Option<Room>> {
         self.host.room(path)
+    }
+    fn attribute(&self, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+        if self.gone.contains(path) { Ok(None) } else { self.host.attribute(path, name) }
     }
     fn query(&self, question: &Question) -> Result<Output> {
         let answer = self.host.query(question)?;

@@ -74,11 +74,12 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &["install"],
     &["plan"],
     &["lock"],
     &["status"],
+    &["doctor"],
     &["uninstall"],
     &["smoke"],
     &["facts"],
@@ -429,8 +430,8 @@ fn the_manual_page_has_every_command_every_option_and_every_exit_code() {
         let help = stdout(&run(&[command, &["--help"][..]].concat()));
         for word in help.split_whitespace().filter(|word| word.starts_with("--") && *word != "--help") {
             // `--gpu[=<WHAT>]`: the page has its own signs for what may be left out.
-            let word = word.split(['[', ',', '`']).next().unwrap_or(word);
-            assert!(plain.contains(word), "{command:?}: {word}");
+            let word = word.split(['[', ',', '`']).next().unwrap_or(word).replace(['<', '>'], "");
+            assert!(plain.contains(&word), "{command:?}: {word}");
         }
     }
     for code in ["0", "1", "2", "3", "4", "5", "6", "130"] {

@@ -81,6 +81,13 @@ pub enum Command {
     },
     /// Tell whether what was installed is still as it was made
     Status,
+    /// Say what is wrong with this Docker host, why, and mend it
+    Doctor {
+        #[command(flatten)]
+        asked: Asked,
+        #[command(flatten)]
+        changing: Changing,
+    },
     /// Take back what install changed
     Uninstall {
         /// Show what would be taken back, and change nothing
@@ -234,6 +241,52 @@ pub struct Wanted {
     pub hold: bool,
     #[command(flatten)]
     pub configuration: Configuration,
+}
+
+/// What doctor is asked.
+#[derive(Clone, Debug, Args)]
+pub struct Asked {
+    /// Look with this user's eyes; needs root
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Only these checks
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// List the checks
+    #[arg(long)]
+    pub list: bool,
+    /// Say what an error text means; `-` reads it from standard input
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["only", "user", "fix", "undo"])]
+    pub explain: Option<String>,
+    /// Mend: what is safe at once, the rest after a question, which `all` with --yes answers
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "ask", require_equals = true, value_name = "WHAT")]
+    pub fix: Option<Mending>,
+    /// Take back what --fix has made
+    #[arg(long, conflicts_with = "fix")]
+    pub undo: bool,
+    /// How bad a finding has to be to end with 3
+    #[arg(long, value_enum, default_value_t = Threshold::Degraded, value_name = "SEVERITY")]
+    pub fail_on: Threshold,
+    /// Also write the report as one page that can be handed on
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Leave names and addresses in that page
+    #[arg(long, requires = "html")]
+    pub with_names: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mending {
+    Ask,
+    All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Threshold {
+    Block,
+    Degraded,
+    Warn,
+    Info,
 }
 
 #[derive(Clone, Debug, Args)]

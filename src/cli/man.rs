@@ -139,7 +139,9 @@ fn option(roff: &mut Roff, arg: &Arg) {
     if let Some(long) = arg.get_long() {
         term.push(bold(format!("--{long}")));
     }
-    if arg.get_action().takes_values() {
+    if arg.is_require_equals_set() {
+        term.extend([roman("[="), italic(value(arg)), roman("]")]);
+    } else if arg.get_action().takes_values() {
         let gap = if term.is_empty() { "" } else { " " };
         // `--gpu[=WHAT]`: what may be left out, and stands behind an equals sign where it is not.
         match arg.is_require_equals_set() {

@@ -1,6 +1,7 @@
 //! One file per command; each wires rooms together and decides nothing.
 
 pub mod arguments;
+mod doctor;
 mod install;
 mod lock;
 mod man;
@@ -36,6 +37,9 @@ pub fn run(cli: Cli) -> Exit {
             Run::new("lock", manner).carry_out(|run| lock::lock(run, output.as_deref(), &configuration))
         }
         Command::Status => Run::new("status", manner).carry_out(status::status),
+        Command::Doctor { asked, changing } => {
+            Run::new("doctor", manner).carry_out(|run| doctor::doctor(run, &asked, &changing))
+        }
         Command::Uninstall { dry_run, force, purge_data, changing } => Run::new("uninstall", manner)
             .carry_out(|run| {
                 uninstall::uninstall(run, dry_run, crate::resources::How { force, purge_data }, &changing)

@@ -39,7 +39,7 @@ impl Run {
             changes: 0,
             receipt: None,
             began: Instant::now(),
-            sink: manner.sink().into(),
+            sink: if verb == "doctor" { manner.telling().into() } else { manner.sink().into() },
             log: PathBuf::from(format!("/var/log/rprov/{stamp}-{verb}.log")),
         }
     }
@@ -133,15 +133,24 @@ impl Run {
     }
 
     pub fn begin_receipt(&mut self, profile: Option<&str>) -> Result<Receipt> {
+        self.begin_receipt_of(self.verb, profile)
+    }
+
+    /// The receipt of a way back that is no verb of its own.
+    pub fn begin_receipt_as(&mut self, verb: &str) -> Result<Receipt> {
+        self.begin_receipt_of(verb, None)
+    }
+
+    fn begin_receipt_of(&mut self, verb: &str, profile: Option<&str>) -> Result<Receipt> {
         let header = Entry::Header {
             format: 1,
             rprov: env!("CARGO_PKG_VERSION").into(),
-            verb: self.verb.into(),
+            verb: verb.into(),
             at_us: now_us(),
             profile: profile.map(str::to_owned),
             arguments: super::typed(),
         };
-        let receipt = Receipt::begin(Path::new("/"), self.verb, header)?;
+        let receipt = Receipt::begin(Path::new("/"), verb, header)?;
         self.receipt = Some(receipt.path.clone());
         Ok(receipt)
     }

@@ -11,7 +11,10 @@ pub struct FakeHost {
     nodes: BTreeMap<PathBuf, Node>,
     answers: BTreeMap<Question, Output>,
     bodies: BTreeMap<String, Vec<u8>>,
+    attributes: BTreeMap<(PathBuf, String), Vec<u8>>,
     rooms: BTreeMap<PathBuf, Room>,
+    sizes: BTreeMap<PathBuf, u64>,
+    times: BTreeMap<PathBuf, i64>,
     now: i64,
 }
 
@@ -28,6 +31,7 @@ enum Content {
     File(Vec<u8>),
     Directory,
     Link(PathBuf),
+    Socket,
 }
 
 impl FakeHost {
@@ -45,6 +49,32 @@ impl FakeHost {
     /// A symbolic link of root's.
     pub fn link(self, path: impl AsRef<Path>, target: impl AsRef<Path>) -> Self {
         self.node(path.as_ref(), Content::Link(target.as_ref().to_owned()), 0o777)
+    }
+    /// A socket of root's, mode 0660.
+    pub fn socket(self, path: impl AsRef<Path>) -> Self {
+        self.node(path.as_ref(), Content::Socket, 0o660)
+    }
+    /// Sets owner, group and mode of a path that is there.
+    pub fn held(mut self, path: impl AsRef<Path>, uid: u32, gid: u32, mode: u32) -> Self {
+        let path = path.as_ref();
+        let node = self.nodes.get_mut(path).unwrap_or_else(|| panic!("no `{}` to hold", path.display()));
+        (node.uid, node.gid, node.mode) = (uid, gid, mode);
+        self
+    }
+    /// An extended attribute.
+    pub fn attribute(mut self, path: impl AsRef<Path>, name: &str, bytes: impl AsRef<[u8]>) -> Self {
+        self.attributes.insert((path.as_ref().to_owned(), name.to_owned()), bytes.as_ref().to_vec());
+        self
+    }
+    /// A file that is as large as this, without its bytes.
+    pub fn large(mut self, path: impl AsRef<Path>, size: u64) -> Self {
+        self.sizes.insert(path.as_ref().to_owned(), size);
+        self.file(path, "")
+    }
+    /// A file that was written at this time; the others are as old as now.
+    pub fn written(mut self, path: impl AsRef<Path>, at: i64) -> Self {
+        self.times.insert(path.as_ref().to_owned(), at);
+        self.file(path, "")
     }
     /// The file system that everything below a path lies on.
     pub fn room(mut self, path: impl AsRef<Path>, room: Room) -> Self {
@@ -124,6 +154,9 @@ impl Look for FakeHost {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
         match self.nodes.get(&self.resolve(path, true)).map(|n| &n.content) {
             None | Some(Content::Link(_)) => Ok(None),
+            Some(Content::Socket) => {
+                Err(Error::failed(format!("cannot read `{}`", path.display())).because("it is a socket"))
+            }
             Some(Content::File(bytes)) => Ok(Some(bytes.clone())),
             Some(Content::Directory) => {
                 Err(Error::failed(format!("cannot read `{}`", path.display())).because("it is a directory"))
@@ -136,8 +169,11 @@ impl Look for FakeHost {
                 Content::File(bytes) => (Kind::File, bytes.len() as u64),
                 Content::Directory => (Kind::Directory, 0),
                 Content::Link(_) => (Kind::Link, 0),
+                Content::Socket => (Kind::Socket, 0),
             };
-            Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, size, modified: self.now }
+            let size = self.sizes.get(path).copied().unwrap_or(size);
+            let modified = self.times.get(path).copied().unwrap_or(self.now);
+            Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, size, modified }
         }))
     }
     fn link(&self, path: &Path) -> Result<Option<PathBuf>> {
@@ -156,9 +192,20 @@ impl Look for FakeHost {
             .map(|name| name.to_string_lossy().into_owned())
             .collect())
     }
+    fn read_plain(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        let through_a_link = path.ancestors().any(|part| self.link(part).is_ok_and(|link| link.is_some()));
+        match self.read(path)? {
+            Some(_) if through_a_link => Err(Error::refused("a link is in the way")),
+            Some(bytes) if bytes.len() as u64 > limit => Err(Error::refused("it is too large")),
+            other => Ok(other),
+        }
+    }
     fn room(&self, path: &Path) -> Result<Option<Room>> {
         let known = path.ancestors().find_map(|part| self.rooms.get(part));
         Ok(known.copied().filter(|_| self.nodes.contains_key(&self.resolve(path, true))))
+    }
+    fn attribute(&self, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.attributes.get(&(path.to_owned(), name.to_owned())).cloned())
     }
     fn query(&self, question: &Question) -> Result<Output> {
         match self.answers.get(question) {

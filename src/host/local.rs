@@ -107,7 +107,7 @@ impl LocalHost {
     }
 
     /// What a question was answered may be another thing after a change.
-    fn forget_answers(&self) {
+    pub fn forget_answers(&self) {
         self.answers.borrow_mut().clear();
     }
 
@@ -179,6 +179,7 @@ impl Look for LocalHost {
                 kind if kind.is_file() => Kind::File,
                 kind if kind.is_dir() => Kind::Directory,
                 kind if kind.is_symlink() => Kind::Link,
+                kind if std::os::unix::fs::FileTypeExt::is_socket(&kind) => Kind::Socket,
                 _ => Kind::Other,
             },
             mode: meta.permissions().mode() & 0o7777,
@@ -209,9 +210,22 @@ impl Look for LocalHost {
         Ok(names)
     }
 
+    fn read_plain(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        plain::read(&self.root, path, limit, self)
+    }
+
     fn room(&self, path: &Path) -> Result<Option<Room>> {
         plain::room(&self.at(path))
             .or_fail(|| format!("cannot look at the file system of `{}`", path.display()))
+    }
+
+    fn attribute(&self, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(xattr::get(self.at(path), name).unwrap_or_default())
+    }
+
+    fn refuses(&self, socket: &Path) -> bool {
+        let error = std::os::unix::net::UnixStream::connect(self.at(socket)).err();
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
     }
 
     fn query(&self, question: &Question) -> Result<Output> {
@@ -262,6 +276,11 @@ impl Touch for LocalHost {
         file.as_file().sync_all().or_fail(cannot)?;
         file.persist(&place).or_fail(cannot)?;
         sync_directory(directory)
+    }
+
+    fn give(&self, path: &Path, owner: Owner) -> Result<()> {
+        self.forget_answers();
+        plain::give(&self.root, path, owner, self)
     }
 
     fn make_directory(&self, path: &Path, owner: Owner) -> Result<()> {

@@ -54,6 +54,7 @@ pub enum Kind {
     File,
     Directory,
     Link,
+    Socket,
     Other,
 }
 
@@ -91,6 +92,8 @@ pub enum Question {
     Getent { database: &'static str, key: String },
     /// `id -nG USER`: the groups of a user, by NSS.
     GroupsOf { user: String },
+    /// `id -G USER`: their numbers.
+    GroupNumbersOf { user: String },
     /// `dpkg --print-architecture`.
     DpkgArchitecture,
     /// `dpkg-query -W` of these packages: name, status, version, a line each.
@@ -113,8 +116,14 @@ pub enum Question {
     Dnf(DnfQuestion),
     /// `systemctl show UNIT`, the named properties only.
     UnitShow { unit: String },
+    /// `systemctl show` of several units at once: a block each, in this order.
+    UnitsShow { units: Vec<String> },
+    /// `iptables-save` of the table `nat`, by the tool that the host's alternatives choose, or by this one.
+    IptablesSave { program: &'static str },
     /// `journalctl -u UNIT` since the last start, errors and last lines, without a pager.
     Journal { unit: String },
+    /// What was said in one run of a unit: its own words, and systemd's about it.
+    JournalOf { invocation: String },
     /// `dockerd --validate --config-file FILE` with the flags of the unit.
     DockerdValidate { config: Vec<u8>, flags: Vec<String> },
     /// `dockerd --version`.
@@ -200,8 +209,18 @@ pub trait Look {
     fn link(&self, path: &Path) -> Result<Option<PathBuf>>;
     /// The names in a directory, sorted; an absent directory has none.
     fn list(&self, path: &Path) -> Result<Vec<String>>;
+    /// The bytes of a regular file of at most `limit` bytes that is reached through no link below the directories that
+    /// are root's: for what another user may have put there. Anything else is refused, and not opened.
+    fn read_plain(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>>;
     /// The file system that a path lies on; absent is `None`.
     fn room(&self, path: &Path) -> Result<Option<Room>>;
+    /// An extended attribute of what is at the path itself; absent is `None`.
+    fn attribute(&self, path: &Path, name: &str) -> Result<Option<Vec<u8>>>;
+    /// Whether a socket takes no connection. Asked only where whoever should listen runs: a connection starts a daemon
+    /// that waits for one.
+    fn refuses(&self, _socket: &Path) -> bool {
+        false
+    }
     /// Asks one of the host's own programs.
     fn query(&self, question: &Question) -> Result<Output>;
     /// Fetches a URL, with retries, at most `limit` bytes. The same URL is fetched once a run.
@@ -296,6 +315,9 @@ pub trait Touch: Look {
         }
         Ok(())
     }
+    /// Gives what is at the path itself another owner and mode, by its descriptor: it is reached through no link below
+    /// the directories that are root's, and has no other name.
+    fn give(&self, path: &Path, owner: Owner) -> Result<()>;
     /// Makes one directory; its parent is there.
     fn make_directory(&self, path: &Path, owner: Owner) -> Result<()>;
     /// Removes a file, a link or an empty directory; absent is fine.

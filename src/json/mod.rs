@@ -46,15 +46,20 @@ impl Fault {
         }
     }
 
-    /// The refusal of `file`, with the line and a caret below it.
-    pub fn into_error(self, file: impl fmt::Display) -> Error {
+    /// The line, and a caret below it.
+    pub fn excerpt(&self) -> Vec<String> {
         // Tabs stay tabs, so that the caret stands right whatever their width.
         let before = self.source.chars().take(self.column - 1);
         let pad: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        vec![self.source.clone(), format!("{pad}^")]
+    }
+
+    /// The refusal of `file`, with the line and a caret below it.
+    pub fn into_error(self, file: impl fmt::Display) -> Error {
         Error::refused(format_args!("cannot use `{file}`"))
             .because(format_args!("line {}, column {}", self.line, self.column))
             .because(&self.why)
-            .tail(&format!("{}\n{pad}^", self.source))
+            .tail(&self.excerpt().join("\n"))
     }
 }
 

@@ -18,8 +18,15 @@ pub struct File {
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Node {
     Absent,
-    File { bytes: Bytes, owner: Owner },
-    Directory { owner: Owner },
+    File {
+        bytes: Bytes,
+        owner: Owner,
+    },
+    Directory {
+        owner: Owner,
+    },
+    /// A socket, a pipe or a device, which others made and nobody makes anew.
+    Other,
 }
 
 /// Bytes of a file: text where they are text, else base64, so that a receipt can be read.
@@ -71,6 +78,7 @@ impl Node {
             Node::Absent => "absent".into(),
             Node::File { bytes, .. } => format!("file, {} bytes", bytes.0.len()),
             Node::Directory { .. } => "directory".into(),
+            Node::Other => "neither a file nor a directory".into(),
         }
     }
 }
@@ -90,19 +98,27 @@ impl Resource for File {
                 }
                 None => Ok(Node::Absent),
             },
-            Kind::Other => Err(Error::refused(format!("cannot use `{}`", self.path.display()))
-                .because("it is neither a file nor a directory")),
+            Kind::Socket | Kind::Other => Ok(Node::Other),
         }
     }
 
     fn set(&self, state: &Node, host: &dyn Touch) -> Result<()> {
-        if self.get(host)? == *state {
+        let now = self.get(host)?;
+        if now == *state {
             return Ok(());
+        }
+        if now == Node::Other {
+            return Err(Error::refused(format!("cannot use `{}`", self.path.display()))
+                .because("it is neither a file nor a directory"));
         }
         match state {
             Node::Absent => host.remove(&self.path),
             Node::File { bytes, owner } => host.write(&self.path, &bytes.0, *owner),
             Node::Directory { owner } => host.make_directory(&self.path, *owner),
+            Node::Other => {
+                Err(Error::refused(format!("cannot make `{}`", self.path.display()))
+                    .because("it was no file"))
+            }
         }
     }
 

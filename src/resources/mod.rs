@@ -1,5 +1,6 @@
 //! The closed set of things on a host whose state can be read and put back, and the change between two states.
 
+pub mod access;
 pub mod apt;
 pub mod conffiles;
 pub mod consequence;
@@ -14,6 +15,7 @@ pub mod module;
 pub mod packages;
 pub mod repository;
 pub mod rpm_key;
+pub mod setting;
 pub mod trace;
 pub mod unit;
 pub mod version_lock;
@@ -269,6 +271,8 @@ kinds! {
     Image = image::Image,
     Module = module::Module,
     Hold = hold::Hold,
+    Access = access::Access,
+    Setting = setting::Setting,
 }
 
 impl AnyChange {

@@ -220,7 +220,13 @@ impl Look for Mirror {
     fn list(&self, _: &Path) -> Result<Vec<String>> {
         unreachable!()
     }
+    fn read_plain(&self, _: &Path, _: u64) -> Result<Option<Vec<u8>>> {
+        unreachable!()
+    }
     fn room(&self, _: &Path) -> Result<Option<Room>> {
+        unreachable!()
+    }
+    fn attribute(&self, _: &Path, _: &str) -> Result<Option<Vec<u8>>> {
         unreachable!()
     }
     fn query(&self, _: &Question) -> Result<Output> {

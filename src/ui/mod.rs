@@ -1,5 +1,7 @@
 //! Draws the events of a run: for a terminal, as lines for a log, or as JSON lines.
 
+pub mod doctor;
+pub mod html;
 mod terminal;
 
 use crate::event::{Event, PlannedStep};
@@ -57,6 +59,20 @@ impl Manner {
         let err = std::io::stderr().is_terminal();
         let drawer = terminal::Terminal::new(self.colored(err), err, self.quiet, self.verbose);
         Box::new(move |event| drawer.draw(event))
+    }
+}
+
+impl Manner {
+    /// For a command whose answer is one document: with `--json` only an error is an event.
+    pub fn telling(self) -> Box<dyn Fn(&Event)> {
+        if !self.json {
+            return self.sink();
+        }
+        Box::new(|event| {
+            if matches!(event, Event::Error { .. }) {
+                json(event);
+            }
+        })
     }
 }
 

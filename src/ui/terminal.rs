@@ -146,18 +146,18 @@ fn line(text: &str) {
     let _gone = writeln!(std::io::stderr(), "{text}");
 }
 
-const PLAIN: &str = "\x1b[0m";
-const BOLD: &str = "\x1b[1m";
-const RED: &str = "\x1b[31m";
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const CYAN: &str = "\x1b[36m";
+pub const PLAIN: &str = "\x1b[0m";
+pub const BOLD: &str = "\x1b[1m";
+pub const RED: &str = "\x1b[31m";
+pub const GREEN: &str = "\x1b[32m";
+pub const YELLOW: &str = "\x1b[33m";
+pub const CYAN: &str = "\x1b[36m";
 
 /// How wide prose may be: legible where a terminal is as small as they come.
 const WIDTH: usize = 80;
 
 /// Words behind a mark, broken at 80 columns, later lines set in under the first. Commands in backticks stay whole.
-fn wrapped(mark: &str, text: &str) -> String {
+pub fn wrapped(mark: &str, text: &str) -> String {
     let indent = " ".repeat(mark.chars().count());
     let mut lines = Vec::new();
     let mut line = mark.to_owned();

@@ -373,7 +373,13 @@ impl Look for Model {
         let inside = state.nodes.keys().filter(|known| known.parent() == Some(path));
         Ok(inside.map(|known| known.file_name().unwrap().to_string_lossy().into_owned()).collect())
     }
+    fn read_plain(&self, path: &Path, _limit: u64) -> Result<Option<Vec<u8>>> {
+        self.read(path)
+    }
     fn room(&self, _path: &Path) -> Result<Option<Room>> {
+        Ok(None)
+    }
+    fn attribute(&self, _path: &Path, _name: &str) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }
     fn query(&self, question: &Question) -> Result<Output> {
@@ -418,6 +424,13 @@ impl Touch for Model {
             assert!(parent.is_some(), "there is no directory for `{}`", place.display());
             let node = Node { content: Content::File(bytes.to_vec()), owner };
             self.state.borrow_mut().nodes.insert(place, node);
+            Ok(())
+        })
+    }
+    fn give(&self, path: &Path, owner: Owner) -> Result<()> {
+        self.powered(|| {
+            let node = self.node(path).map(|node| Node { owner, ..node });
+            self.state.borrow_mut().nodes.insert(path.to_owned(), node.unwrap());
             Ok(())
         })
     }

@@ -44,11 +44,16 @@ fn ask_for(argv: Vec<String>, patience: Duration) -> Result<Output> {
 /// Without an epoch where there is none, as people write versions.
 const RPM_LINE: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\n";
 
+/// What is asked of systemd about a unit.
+const PROPERTIES: &str = "Id,LoadState,UnitFileState,ActiveState,SubState,Result,ActiveEnterTimestampMonotonic,ExecStart,\
+                          MainPID,NRestarts,InvocationID,NeedDaemonReload,FragmentPath,DropInPaths";
+
 fn argv(question: &Question) -> Vec<String> {
     let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
     match question {
         Question::Getent { database, key } => words(&["getent", database, key]),
         Question::GroupsOf { user } => words(&["id", "-nG", user]),
+        Question::GroupNumbersOf { user } => words(&["id", "-G", user]),
         Question::DpkgArchitecture => words(&["dpkg", "--print-architecture"]),
         Question::DpkgQuery { names } => {
             let format = "${Package}\\t${db:Status-Want}\\t${db:Status-Status}\\t${Version}\\n";
@@ -72,15 +77,20 @@ fn argv(question: &Question) -> Vec<String> {
             argv.extend(files.iter().map(|file| file.display().to_string()));
             argv
         }
-        Question::UnitShow { unit } => words(&[
-            "systemctl",
-            "show",
-            "-p",
-            "LoadState,UnitFileState,ActiveState,Result,ActiveEnterTimestampMonotonic,ExecStart",
-            unit,
-        ]),
+        Question::UnitShow { unit } => words(&["systemctl", "show", "-p", PROPERTIES, unit]),
+        Question::UnitsShow { units } => {
+            let mut argv = words(&["systemctl", "show", "-p", PROPERTIES]);
+            argv.extend(units.iter().cloned());
+            argv
+        }
+        Question::IptablesSave { program } => words(&[program, "-t", "nat"]),
         Question::Journal { unit } => {
             words(&["journalctl", "-u", unit, "-b", "-n", "60", "-o", "cat", "--no-pager", "-q"])
+        }
+        Question::JournalOf { invocation } => {
+            let (own, about) =
+                (format!("_SYSTEMD_INVOCATION_ID={invocation}"), format!("INVOCATION_ID={invocation}"));
+            words(&["journalctl", "-b", "-n", "60", "-o", "cat", "--no-pager", "-q", &own, "+", &about])
         }
         Question::Image { reference } => {
             words(&["docker", "--host", SOCKET, "image", "inspect", "--format", "{{.Id}}", reference])

@@ -119,7 +119,7 @@ impl Resource for Repository {
     fn set(&self, state: &Files, host: &dyn Touch) -> Result<()> {
         // Keys before sources, and wrong sources before right ones: nobody ever sees a contradiction.
         let rank = |path: &Path, node: &Node| match node {
-            Node::Directory { .. } => (0, 0),
+            Node::Directory { .. } | Node::Other => (0, 0),
             // What lies in a directory goes before it.
             Node::Absent => (1, usize::MAX - path.components().count()),
             Node::File { .. } if !apt::is_source(path) && !dnf::is_source(path) => (2, 0),

@@ -13,6 +13,7 @@ mod daemon_json;
 mod derivatives;
 mod dnf;
 mod dnf_more;
+mod doctor;
 mod gpu;
 mod gpu_driver;
 mod holds;
@@ -40,6 +41,7 @@ pub const ALL: &[&[Scenario]] = &[
     dnf::ALL,
     dnf_more::ALL,
     locks::ALL,
+    doctor::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,

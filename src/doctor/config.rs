@@ -1,0 +1,502 @@
+//! daemon.json and what stands beside it: what dockerd refuses, does not heed, or does not know of yet.
+
+use super::Severity::{Block, Degraded, Info, Warn};
+use super::Theme::Config;
+use super::case::{DAEMON_JSON, Daemon};
+use super::permission::run_docker;
+use super::{Answer, Case, Check, Finding, Fix};
+use crate::daemon_config::{self, Problem, ProblemKind};
+use crate::error::{Error, Result};
+use crate::host::{Kind, Owner, Question};
+use crate::resources::consequence::Consequence;
+use crate::resources::file::{Bytes, File, Node};
+use crate::resources::json_keys::installed_version;
+use crate::resources::want;
+use serde_json::Value;
+use std::path::Path;
+
+const fn check(
+    id: &'static str,
+    severity: super::Severity,
+    asks: &'static str,
+    look: fn(&Case) -> Result<Answer>,
+) -> Check {
+    Check::new(id, Config, severity, asks, look)
+}
+
+const BROKEN: &[&str] =
+    &["engine-not-installed", "daemon-json-syntax", "daemon-json-encoding", "daemon-json-unreadable"];
+
+pub(super) const CHECKS: &[Check] = &[
+    check("daemon-json-unreadable", Block, "Can daemon.json be read?", unreadable)
+        .under(&["engine-not-installed"]),
+    check("daemon-json-encoding", Block, "Is daemon.json UTF-8?", encoding).under(&["engine-not-installed"]),
+    check("daemon-json-syntax", Block, "Is daemon.json JSON?", syntax).under(&["engine-not-installed"]),
+    check("daemon-json-unknown-key", Block, "Does dockerd know every key of daemon.json?", unknown_key)
+        .under(BROKEN),
+    check(
+        "daemon-json-wrong-type",
+        Block,
+        "Has every key of daemon.json a value that it can have?",
+        wrong_type,
+    )
+    .under(BROKEN),
+    check(
+        "daemon-json-removed-driver",
+        Block,
+        "Does the engine know the storage driver of daemon.json?",
+        driver,
+    )
+    .under(BROKEN),
+    check("daemon-json-flag-conflict", Block, "Is nothing both a flag and a key?", flag_conflict)
+        .under(BROKEN),
+    check("daemon-json-exclusive-options", Block, "Do the keys of daemon.json go together?", exclusive)
+        .under(BROKEN),
+    check("daemon-json-runtime-invalid", Block, "Are the runtimes of daemon.json there?", runtimes)
+        .under(BROKEN),
+    check("daemon-json-swarm-conflict", Block, "Does daemon.json go with a swarm?", swarm)
+        .root()
+        .under(BROKEN),
+    check(
+        "daemon-json-snapshotter-userns",
+        Block,
+        "Do image store and user namespaces go together?",
+        snapshotter,
+    )
+    .under(BROKEN),
+    check("daemon-json-misnamed", Warn, "Is there no file that was meant to be daemon.json?", misnamed)
+        .under(&["engine-not-installed"]),
+    check("daemon-json-not-reloaded", Warn, "Has the daemon read daemon.json as it is?", not_reloaded)
+        .under(BROKEN),
+    check("daemon-proxy-missing", Info, "Does the daemon know the proxy that the caller has?", proxy)
+        .under(BROKEN),
+    check("userns-remap-invalid", Block, "Are there numbers for the remapped user?", userns).under(BROKEN),
+];
+
+/// Back to the last bytes that were accepted; else aside: never a guess.
+fn replace(case: &Case, broken: &[u8]) -> Fix {
+    let file = File { path: DAEMON_JSON.into() };
+    let mut wants = Vec::new();
+    let fix = match case.who.accepted.clone() {
+        Some(good) => {
+            wants.push(want(file, good));
+            "put back what the daemon last accepted, as the receipt has it; what is there now goes to daemon.json.broken"
+        }
+        None => {
+            wants.push(want(file, Node::Absent));
+            "move it aside to daemon.json.broken, so that the daemon starts without it; or mend the line"
+        }
+    };
+    let owner = case.host.stat(Path::new(DAEMON_JSON)).ok().flatten();
+    let owner = owner.map_or(Owner::ROOT_0644, |s| Owner { uid: s.uid, gid: s.gid, mode: s.mode });
+    let aside = Node::File { bytes: Bytes(broken.to_vec()), owner };
+    wants.insert(0, want(File { path: format!("{DAEMON_JSON}.broken").into() }, aside));
+    wants.extend(run_docker());
+    Fix::asked(fix, wants)
+        .then(Consequence::RestartUnit { unit: "docker.service".into() })
+        .types(format!("sudoedit {DAEMON_JSON}"))
+        .types("systemctl reset-failed docker.service && systemctl restart docker.service")
+}
+
+fn harm(case: &Case) -> super::Severity {
+    // What runs has read another file: it comes to harm at the next start.
+    if case.active("docker.service").unwrap_or(false) { Degraded } else { Block }
+}
+
+fn unreadable(case: &Case) -> Result<Answer> {
+    let Some(stat) = case.host.stat(Path::new(DAEMON_JSON))? else { return Ok(Answer::Fine) };
+    if stat.kind == Kind::Directory {
+        let fix = Fix::told("look what is in it, and move it away")
+            .types(format!("mv {DAEMON_JSON} {DAEMON_JSON}.away"));
+        return Ok(Finding::new(format!("{DAEMON_JSON} is a directory"), fix)
+            .saw("ls -ld /etc/docker/daemon.json")
+            .into());
+    }
+    match case.daemon() {
+        Daemon::Unreadable(why) if case.subject.uid == 0 || case.subject.as_root => {
+            Ok(Finding::new(format!("{DAEMON_JSON} cannot be read"), Fix::told("look at it"))
+                .saw(why.clone())
+                .into())
+        }
+        Daemon::Unreadable(why) => Err(Error::failed(why)),
+        _ => Ok(Answer::Fine),
+    }
+}
+
+fn broken(case: &Case, encoding: bool) -> Result<Answer> {
+    let Daemon::Broken(bytes, fault) = case.daemon() else {
+        return match case.daemon() {
+            Daemon::Unreadable(why) => Err(Error::failed(why)),
+            _ => Ok(Answer::Fine),
+        };
+    };
+    if std::str::from_utf8(bytes).is_err() != encoding {
+        return Ok(Answer::Fine);
+    }
+    let what = if encoding { "is not UTF-8" } else { "is no JSON" };
+    let cause = format!("{DAEMON_JSON} {what}: {}", slip(bytes, &fault.source).unwrap_or(fault.why.as_str()));
+    let mut finding = Finding::new(cause, replace(case, bytes))
+        .saw(format!("{DAEMON_JSON}, line {}, column {}", fault.line, fault.column))
+        .only(harm(case));
+    finding.excerpt = fault.excerpt();
+    Ok(finding.into())
+}
+
+/// The usual slips, by name.
+fn slip(bytes: &[u8], line: &str) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(bytes);
+    if text.contains(['“', '”', '„', '’']) {
+        return Some("it has typographic quotes instead of \"");
+    }
+    let squeezed: String = text.split_whitespace().collect();
+    if squeezed.contains(",}") || squeezed.contains(",]") {
+        return Some("a comma stands before a closing bracket");
+    }
+    if line.trim_start().starts_with("//") || line.trim_start().starts_with('#') || text.contains("/*") {
+        return Some("it has a comment, and JSON has none");
+    }
+    if text.contains(":\" \"") || text.contains(":\"  \"") {
+        return Some("a colon stands inside the quotes of a key");
+    }
+    if !text.trim_start().starts_with('{') {
+        return Some("the outermost braces are missing");
+    }
+    None
+}
+
+fn encoding(case: &Case) -> Result<Answer> {
+    broken(case, true)
+}
+
+fn syntax(case: &Case) -> Result<Answer> {
+    broken(case, false)
+}
+
+fn problems(case: &Case) -> Result<Vec<Problem>> {
+    let config = case.config()?;
+    if config.is_empty() || !case.engine() {
+        return Ok(Vec::new());
+    }
+    // Asking costs a start of dockerd: only where there is a doubt that a version could settle.
+    let flags = case.flags().unwrap_or_default();
+    let found = daemon_config::check(&config, None, &flags);
+    Ok(if found.is_empty() {
+        daemon_config::check(&config, installed(case)?.as_deref(), &flags)
+    } else {
+        found
+    })
+}
+
+/// By the package's version where dpkg tells it from a file; else dockerd is asked.
+fn installed(case: &Case) -> Result<Option<String>> {
+    let keys = case.config()?;
+    // Keys that every engine since 20.10 knows need no version.
+    if keys.keys().all(|key| COMMON.contains(&key.as_str())) {
+        return Ok(None);
+    }
+    installed_version(case.host)
+}
+
+const COMMON: &[&str] = &[
+    "bip",
+    "data-root",
+    "debug",
+    "default-address-pools",
+    "default-runtime",
+    "default-ulimits",
+    "dns",
+    "exec-opts",
+    "experimental",
+    "fixed-cidr",
+    "group",
+    "hosts",
+    "icc",
+    "insecure-registries",
+    "ip",
+    "ip-forward",
+    "iptables",
+    "ipv6",
+    "labels",
+    "live-restore",
+    "log-driver",
+    "log-level",
+    "log-opts",
+    "max-concurrent-downloads",
+    "mtu",
+    "registry-mirrors",
+    "runtimes",
+    "storage-driver",
+    "tls",
+    "tlscacert",
+    "tlscert",
+    "tlskey",
+    "tlsverify",
+    "userland-proxy",
+    "userns-remap",
+];
+
+/// The problems of one kind as one finding, the lines of the file shown.
+fn of_kind(case: &Case, cause: &str, is: fn(&ProblemKind) -> bool) -> Result<Answer> {
+    let found: Vec<Problem> = problems(case)?.into_iter().filter(|problem| is(&problem.kind)).collect();
+    let Some(first) = found.first() else { return Ok(Answer::Fine) };
+    let Daemon::Read(bytes, _) = case.daemon() else { return Ok(Answer::Fine) };
+    let fix = Fix::told(format!("mend {DAEMON_JSON}, then start docker"))
+        .types(format!("sudoedit {DAEMON_JSON}"))
+        .types("systemctl reset-failed docker.service && systemctl restart docker.service");
+    let mut finding = Finding::new(format!("{cause}: {first}"), fix)
+        .all(found.iter().map(|problem| format!("{DAEMON_JSON}: {problem}")))
+        .only(harm(case));
+    finding.excerpt =
+        line_of(&String::from_utf8_lossy(bytes), first.key.rsplit('.').next().unwrap_or_default());
+    Ok(finding.into())
+}
+
+/// The line with a key, and a mark under it.
+fn line_of(text: &str, key: &str) -> Vec<String> {
+    let quoted = format!("\"{key}\"");
+    let Some(line) = text.lines().find(|line| line.contains(&quoted)) else { return Vec::new() };
+    let before = line.split(&quoted).next().unwrap_or_default();
+    let pad: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    vec![line.to_owned(), format!("{pad}{}", "^".repeat(quoted.chars().count()))]
+}
+
+fn unknown_key(case: &Case) -> Result<Answer> {
+    of_kind(case, "dockerd does not start with a key that it does not know", |kind| {
+        matches!(kind, ProblemKind::Unknown { .. } | ProblemKind::TooNew { .. })
+    })
+}
+
+fn wrong_type(case: &Case) -> Result<Answer> {
+    of_kind(case, "dockerd does not start with a value of another kind", |kind| {
+        matches!(kind, ProblemKind::WrongType { .. })
+    })
+}
+
+fn flag_conflict(case: &Case) -> Result<Answer> {
+    of_kind(case, "a directive stands in daemon.json and on dockerd's command line", |kind| {
+        matches!(kind, ProblemKind::AlsoFlag { .. })
+    })
+}
+
+fn driver(case: &Case) -> Result<Answer> {
+    let config = case.config()?;
+    let driver = config.get("storage-driver").and_then(Value::as_str).unwrap_or_default();
+    if !["aufs", "devicemapper", "overlay"].contains(&driver) {
+        return Ok(Answer::Fine);
+    }
+    let fix =
+        Fix::told("take `storage-driver` out; what it stored has to be exported with an older engine first");
+    Ok(Finding::new(format!("the storage driver `{driver}` is known to no engine that is kept up"), fix)
+        .saw(format!("{DAEMON_JSON}: \"storage-driver\": \"{driver}\""))
+        .only(if driver == "overlay" || harm(case) == Block { Block } else { Degraded })
+        .into())
+}
+
+fn exclusive(case: &Case) -> Result<Answer> {
+    let config = case.config()?;
+    let has = |key: &str| config.get(key).is_some_and(|value| !value.is_null());
+    let is = |key: &str, value: bool| config.get(key) == Some(&Value::Bool(value));
+    let found = if has("bridge") && has("bip") {
+        Some("`bridge` and `bip` exclude each other")
+    } else if is("iptables", false) && is("icc", false) {
+        Some("`icc: false` needs `iptables`")
+    } else if has("exec-opts") && has("cgroup-parent") && systemd_cgroup(&config) {
+        Some("with the cgroup driver systemd, `cgroup-parent` has to be a slice: `name.slice`")
+    } else {
+        None
+    };
+    let Some(cause) = found else { return Ok(Answer::Fine) };
+    let fix = Fix::told("keep one of the two").types(format!("sudoedit {DAEMON_JSON}"));
+    Ok(Finding::new(cause, fix).saw(DAEMON_JSON).only(harm(case)).into())
+}
+
+fn systemd_cgroup(config: &serde_json::Map<String, Value>) -> bool {
+    let parent = config.get("cgroup-parent").and_then(Value::as_str).unwrap_or_default();
+    config["exec-opts"].to_string().contains("native.cgroupdriver=systemd") && !parent.ends_with(".slice")
+}
+
+fn runtimes(case: &Case) -> Result<Answer> {
+    let config = case.config()?;
+    let runtimes = config.get("runtimes").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut wrong = Vec::new();
+    let mut stops = false;
+    for (name, runtime) in &runtimes {
+        let path = runtime.get("path").and_then(Value::as_str).unwrap_or_default();
+        let typed = runtime.get("runtimeType").is_some();
+        if name == "runc" {
+            wrong.push("`runc` is a name that dockerd keeps for itself".to_owned());
+            stops = true;
+        } else if path.is_empty() && !typed {
+            wrong.push(format!("`{name}` has neither `path` nor `runtimeType`"));
+            stops = true;
+        } else if !typed && !there(case, path) {
+            wrong.push(format!("`{name}`: {path} is not there"));
+        }
+    }
+    if let Some(default) = config.get("default-runtime").and_then(Value::as_str) {
+        let built_in = ["runc", "io.containerd.runc.v2"].contains(&default);
+        if !built_in && !runtimes.contains_key(default) && !default.contains('/') {
+            wrong.push(format!("`default-runtime` is `{default}`, which is not among `runtimes`"));
+            stops = true;
+        } else if wrong.iter().any(|line| line.starts_with(&format!("`{default}`"))) {
+            stops = true;
+        }
+    }
+    let Some(first) = wrong.first() else { return Ok(Answer::Fine) };
+    let fix = Fix::told("install the runtime, or take it out of daemon.json")
+        .types(format!("sudoedit {DAEMON_JSON}"));
+    let mut finding = Finding::new(format!("a runtime of daemon.json cannot run: {first}"), fix)
+        .all(wrong.iter().map(|line| format!("{DAEMON_JSON}: {line}")))
+        .only(if stops { Block } else { Degraded });
+    if let Daemon::Read(bytes, _) = case.daemon() {
+        let name = first.split('`').nth(1).unwrap_or_default().to_owned();
+        finding.excerpt = line_of(&String::from_utf8_lossy(bytes), &name);
+    }
+    Ok(finding.into())
+}
+
+fn there(case: &Case, program: &str) -> bool {
+    if program.starts_with('/') { case.exists(program) } else { case.program(program).is_some() }
+}
+
+fn swarm(case: &Case) -> Result<Answer> {
+    let config = case.config()?;
+    let wrong: Vec<&str> = [("live-restore", Value::Bool(true)), ("firewall-backend", "nftables".into())]
+        .into_iter()
+        .filter_map(|(key, value)| (config.get(key) == Some(&value)).then_some(key))
+        .collect();
+    let state = case.data_root().join("swarm/docker-state.json");
+    if wrong.is_empty() || !case.host.exists(&state)? {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told("take the key out, or leave the swarm").types(format!("sudoedit {DAEMON_JSON}"));
+    Ok(Finding::new(
+        format!("`{}` does not go with a swarm, and this host is in one", wrong.join("`, `")),
+        fix,
+    )
+    .saw(format!("{} is there", state.display()))
+    .only(harm(case))
+    .into())
+}
+
+fn snapshotter(case: &Case) -> Result<Answer> {
+    let config = case.config()?;
+    let store = config.get("features").and_then(|features| features.get("containerd-snapshotter"));
+    if store != Some(&Value::Bool(true))
+        || config.get("userns-remap").and_then(Value::as_str).is_none_or(str::is_empty)
+    {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told("drop one of the two").types(format!("sudoedit {DAEMON_JSON}"));
+    Ok(Finding::new("`containerd-snapshotter` does not go with `userns-remap`", fix)
+        .saw(DAEMON_JSON)
+        .only(harm(case))
+        .into())
+}
+
+fn misnamed(case: &Case) -> Result<Answer> {
+    let mut found = Vec::new();
+    for name in case.host.list(Path::new("/etc/docker"))? {
+        // Ours, and what editors and administrators set aside on purpose.
+        if name == "daemon.json" || name.starts_with('.') || name.ends_with('~') {
+            continue;
+        }
+        let meant = name == "daemon.conf"
+            || name == "daemon.json.txt"
+            || strsim::damerau_levenshtein(&name.to_lowercase(), "daemon.json") <= 2;
+        let path = Path::new("/etc/docker").join(&name);
+        if meant && case.host.stat(&path)?.is_some_and(|stat| stat.kind == Kind::File) {
+            found.push(path);
+        }
+    }
+    let Some(first) = found.first() else { return Ok(Answer::Fine) };
+    let right = match case.host.read(first).map(|bytes| crate::json::read(&bytes.unwrap_or_default()).is_ok())
+    {
+        Ok(true) => "it is JSON",
+        Ok(false) => "it is no JSON either: mend it first",
+        Err(_) => "this user may not read it",
+    };
+    let there = case.exists(DAEMON_JSON);
+    let fix = if there {
+        Fix::told("put what it says into daemon.json, and take it away")
+    } else {
+        Fix::told("give it its name, and restart docker")
+            .types(format!("mv {} {DAEMON_JSON}", first.display()))
+    };
+    let cause = format!("{} is a file that dockerd never reads: the name is {DAEMON_JSON}", first.display());
+    Ok(Finding::new(cause, fix).saw(right).into())
+}
+
+/// Keys that count at a start are written here: the file is newer than the daemon.
+fn not_reloaded(case: &Case) -> Result<Answer> {
+    if !case.engine() || !case.active("docker.service")? {
+        return Ok(Answer::Fine);
+    }
+    let Some(stat) = case.host.stat(Path::new(DAEMON_JSON))? else { return Ok(Answer::Fine) };
+    let started = case.unit("docker.service")?.started_us() / 1_000_000;
+    let written = u64::try_from(stat.modified).unwrap_or_default();
+    // A second either way is the same moment by two clocks. What a reload made good since leaves no trace that can be read.
+    if started == 0 || written <= started + 1 || reloaded_since(case, written) {
+        return Ok(Answer::Fine);
+    }
+    let restart = Consequence::RestartUnit { unit: "docker.service".into() };
+    let fix = Fix::asked("restart docker; for some keys a reload is enough", Vec::new())
+        .then(restart)
+        .types("systemctl restart docker.service");
+    Ok(Finding::new("daemon.json was changed after the daemon started", fix)
+        .saw(format!("{DAEMON_JSON} is {} s younger than the daemon", written - started))
+        .into())
+}
+
+/// A run of ours that changed daemon.json paid for it with a restart or a reload.
+fn reloaded_since(case: &Case, written: u64) -> bool {
+    let question = Question::Journal { unit: "docker.service".into() };
+    let said = case.host.query(&question).map(|answer| answer.stdout).unwrap_or_default();
+    let _ = written;
+    said.contains("Got signal to reload configuration") || said.contains("Reloaded configuration")
+}
+
+fn proxy(case: &Case) -> Result<Answer> {
+    if !case.engine() || !case.subject.own {
+        return Ok(Answer::Fine);
+    }
+    let set = |name: &str| case.who.environment.get(name).filter(|value| !value.is_empty());
+    let Some(_) = set("HTTPS_PROXY").or_else(|| set("https_proxy")) else { return Ok(Answer::Fine) };
+    let config = case.config()?;
+    if config.contains_key("proxies") {
+        return Ok(Answer::Fine);
+    }
+    let drop_ins = case.unit("docker.service")?.get("DropInPaths").to_owned();
+    for path in drop_ins.split_whitespace() {
+        if case.text(path)?.unwrap_or_default().to_lowercase().contains("https_proxy") {
+            return Ok(Answer::Fine);
+        }
+    }
+    let fix = Fix::told("name the proxy in `proxies` of daemon.json, and restart docker")
+        .types(format!("sudoedit {DAEMON_JSON}"));
+    Ok(Finding::new("this shell goes by a proxy, and the daemon, which pulls, knows of none", fix)
+        .saw("HTTPS_PROXY in the environment; no `proxies` in daemon.json, none in a drop-in")
+        .into())
+}
+
+fn userns(case: &Case) -> Result<Answer> {
+    let config = case.config()?;
+    let Some(remap) = config.get("userns-remap").and_then(Value::as_str).filter(|name| !name.is_empty())
+    else {
+        return Ok(Answer::Fine);
+    };
+    let name = if remap == "default" { "dockremap" } else { remap.split(':').next().unwrap_or_default() };
+    let has = |path: &str| {
+        let text = case.text(path).ok().flatten().unwrap_or_default();
+        text.lines().any(|line| line.split(':').next() == Some(name))
+    };
+    if has("/etc/subuid") && has("/etc/subgid") {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told("give it ranges")
+        .types(format!("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"));
+    // dockerd itself makes the user `dockremap` and its ranges.
+    let finding = Finding::new(format!("`userns-remap` names `{name}`, which has no ranges of numbers"), fix)
+        .saw("/etc/subuid or /etc/subgid has no line for it");
+    Ok(if remap == "default" { Answer::Fine } else { finding.only(harm(case)).into() })
+}

@@ -1,0 +1,116 @@
+//! What the running kernel has to have, where something in use needs it and nothing shows that it is there.
+
+use super::super::{Answer, Case, Finding, Fix};
+use crate::error::Result;
+use crate::facts::Virtualisation;
+use flate2::read::GzDecoder;
+use std::io::Read;
+use std::path::Path;
+
+/// Of the list in moby's contrib/check-config.sh, what no engine runs without: the option, its module, and what shows
+/// that it works whatever a configuration says.
+const NEEDED: &[(&str, &str, &str)] = &[
+    ("NAMESPACES", "", "/proc/self/ns/mnt"),
+    ("NET_NS", "", "/proc/self/ns/net"),
+    ("PID_NS", "", "/proc/self/ns/pid"),
+    ("IPC_NS", "", "/proc/self/ns/ipc"),
+    ("UTS_NS", "", "/proc/self/ns/uts"),
+    ("CGROUPS", "", "/proc/self/cgroup"),
+    ("KEYS", "", "/proc/keys"),
+    ("POSIX_MQUEUE", "", "/proc/sys/fs/mqueue"),
+    ("VETH", "veth", "/sys/class/net/docker0"),
+    ("BRIDGE", "bridge", "/sys/class/net/docker0"),
+    ("OVERLAY_FS", "overlay", "/sys/module/overlay"),
+    ("NETFILTER_XT_MATCH_ADDRTYPE", "xt_addrtype", "/sys/class/net/docker0"),
+    ("NETFILTER_XT_MATCH_CONNTRACK", "xt_conntrack", "/sys/class/net/docker0"),
+    ("NF_NAT", "nf_nat", "/sys/class/net/docker0"),
+    ("SECCOMP_FILTER", "", "/proc/sys/kernel/seccomp/actions_avail"),
+    ("CGROUP_BPF", "", "/sys/fs/cgroup/devices"),
+];
+
+pub fn too_old(case: &Case) -> Result<Answer> {
+    let mut numbers = case.facts.kernel.split(['.', '-']).map(|word| word.parse::<u32>().unwrap_or(u32::MAX));
+    let (major, minor) = (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX));
+    if case.facts.kernel.is_empty() || (major, minor) >= (3, 10) {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told("go to a release that is kept up");
+    Ok(Finding::new("the kernel is older than any engine runs on (3.10)", fix)
+        .saw(case.facts.kernel.clone())
+        .into())
+}
+
+/// The modules went with an update; those of a container or of a kernel without modules were never here.
+pub fn modules_gone(case: &Case) -> Result<Answer> {
+    let ours = format!("/lib/modules/{}", case.facts.kernel);
+    let others = case.host.list(Path::new("/lib/modules"))?;
+    let modular = case.text("/proc/modules")?.is_some_and(|text| !text.trim().is_empty());
+    let nested = matches!(case.facts.virtualisation, Virtualisation::Container(_));
+    if case.exists(&ours) || others.is_empty() || !modular || nested {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told("reboot into the kernel that is installed").types("systemctl reboot");
+    let cause = "the modules of the running kernel are gone: it was updated, and not rebooted";
+    Ok(Finding::new(cause, fix)
+        .saw(format!("{ours} is not there; /lib/modules has {}", others.join(", ")))
+        .only(if case.active("docker.service").unwrap_or(false) { super::Degraded } else { super::Block })
+        .into())
+}
+
+/// `y` and `m` options, of the first configuration that can be read.
+fn configuration(case: &Case) -> Result<Option<Vec<String>>> {
+    let release = &case.facts.kernel;
+    let text = match case.host.read(Path::new("/proc/config.gz"))? {
+        Some(bytes) => {
+            let mut text = String::new();
+            // A broken one is none.
+            GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).map(|_| text).ok()
+        }
+        None => None,
+    };
+    let text = match text {
+        Some(text) => Some(text),
+        None => match case.text(&format!("/boot/config-{release}"))? {
+            Some(text) => Some(text),
+            None => case.text(&format!("/lib/modules/{release}/config"))?,
+        },
+    };
+    Ok(text.map(|text| {
+        let set = text.lines().filter_map(|line| line.strip_prefix("CONFIG_")?.split_once('='));
+        set.filter(|(_, value)| ["y", "m"].contains(value)).map(|(name, _)| name.to_owned()).collect()
+    }))
+}
+
+pub fn options(case: &Case) -> Result<Answer> {
+    // An engine that runs shows that its kernel has what it needs.
+    if !case.engine() || case.active("docker.service").unwrap_or(false) {
+        return Ok(Answer::Fine);
+    }
+    let Some(set) = configuration(case)? else {
+        return Ok(Answer::Unknown(
+            "this kernel's configuration is neither in /proc/config.gz nor in /boot".into(),
+        ));
+    };
+    let release = &case.facts.kernel;
+    let modules: String = ["modules.dep", "modules.builtin"]
+        .iter()
+        .filter_map(|name| case.text(&format!("/lib/modules/{release}/{name}")).ok().flatten())
+        .collect();
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(option, module, shows)| {
+            let file = format!("/{module}.ko");
+            !set.iter().any(|name| name == option)
+                && !case.exists(shows)
+                && (module.is_empty() || !modules.contains(&file))
+        })
+        .map(|(option, ..)| *option)
+        .collect();
+    if missing.is_empty() {
+        return Ok(Answer::Fine);
+    }
+    let cause = format!("this kernel was built without what an engine needs: {}", missing.join(", "));
+    let fix = Fix::told("boot a kernel of the distribution; on minimal images install its extra modules")
+        .types("uname -r");
+    Ok(Finding::new(cause, fix).saw(format!("the configuration of {release} does not set it")).into())
+}

@@ -1,0 +1,67 @@
+//! The table of checks as a page for people: docs/checks.md is this text.
+
+use super::{Check, Privilege, Theme, checks, explain};
+
+const HEAD: &str = "\
+# The checks of `rprov doctor`
+
+This page is made from the table in the program (`src/doctor/`): a test holds the two equal.
+
+A check answers *fine*, *finding* or *unknown*. What could not be looked at is unknown and never fine. A finding
+that follows from another is folded under it. **block**: docker cannot be used; **degraded**: works in part;
+**warn**: works, and will not for ever or not for everyone; **info**: worth knowing. The severity is that of the
+worst case. `root` is at a check that sees nothing without root.
+";
+
+const TAIL: &str = "
+## Causes that no check can see
+
+They leave no trace on the host that could be looked at, or only in the text of an error. `rprov doctor --explain`
+names them by that text.
+";
+
+fn title(theme: Theme) -> &'static str {
+    match theme {
+        Theme::Permission => "Permission and endpoint",
+        Theme::Daemon => "The engine and its units",
+        Theme::Config => "daemon.json",
+        Theme::Network => "Network",
+        Theme::Storage => "Storage, kernel and limits",
+        Theme::Repository => "Clock, packages and sources",
+    }
+}
+
+/// docs/checks.md
+pub fn document() -> String {
+    let mut text = HEAD.to_owned();
+    let mut theme = None;
+    for check in checks() {
+        if theme != Some(check.theme) {
+            theme = Some(check.theme);
+            text.push_str(&format!(
+                "\n## {}\n\n| id | severity | asks | follows from |\n|---|---|---|---|\n",
+                title(check.theme)
+            ));
+        }
+        text.push_str(&row(check));
+    }
+    text.push_str(TAIL);
+    text.push_str("\n| id | what it means |\n|---|---|\n");
+    for cause in explain::causes().iter().filter(|cause| checks().all(|check| check.id != cause.id)) {
+        text.push_str(&format!("| `{}` | {} |\n", cause.id, cause.says));
+    }
+    text
+}
+
+fn row(check: &Check) -> String {
+    let root = if check.privilege == Privilege::Root { " (root)" } else { "" };
+    let above: Vec<String> = check.depends_on.iter().take(4).map(|id| format!("`{id}`")).collect();
+    let more = if check.depends_on.len() > 4 { ", …" } else { "" };
+    format!(
+        "| `{}` | {}{root} | {} | {}{more} |\n",
+        check.id,
+        check.severity.word(),
+        check.asks,
+        above.join(", ")
+    )
+}
