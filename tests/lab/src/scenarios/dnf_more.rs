@@ -86,8 +86,10 @@ fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
     back(fresh, &host.state()?, &[QUIET, EXCEPTIONS, CACHES].concat())
 }
 
-const CACHES: &[(&str, &str)] =
-    &[("/usr/lib/python3/dist-packages/dnf-plugins/__pycache__*", "python's, of the gate")];
+const CACHES: &[(&str, &str)] = &[
+    ("/usr/lib/python3/dist-packages/dnf-plugins/__pycache__*", "python's, of the gate"),
+    ("/var/tmp/rpm-tmp.*", "a scriptlet that was killed with its rpm"),
+];
 
 fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
@@ -131,13 +133,13 @@ fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
 fn cut_off(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     let fresh = host.state()?;
-    let install_ = host.spawn(INSTALL)?;
+    let cut = host.spawn(INSTALL)?;
     until("rpm installs docker-ce", || {
         Ok(host.sh("grep -Eqs 'Installing +: (docker-ce-cli|containerd)' /var/log/rprov/*-install.log")?.code
             == 0)
     })?;
     host.sh("kill -9 $(pgrep -x dnf)")?.ok()?;
-    ensure!(install_.wait(LONG)?.code != 0, "the run did not notice that dnf was killed");
+    ensure!(cut.wait(LONG)?.code != 0, "the run did not notice that dnf was killed");
     succeeds(&host, INSTALL)?;
     engine_works(&host)?;
     restores(&host, &fresh)?;
