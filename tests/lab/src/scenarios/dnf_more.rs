@@ -130,6 +130,17 @@ fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
     restores(&host, &fresh)
 }
 
+/// The power goes before the files are on the disk, and after rpm's database is.
+fn without_its_files(host: &Host) -> Result<()> {
+    install(host, &["--no-smoke"])?;
+    host.sh("sed -i '$d' $(ls /var/lib/rprov/receipts/*.jsonl | tail -n 1) && rm /usr/bin/docker")?.ok()?;
+    let told = rprov(host, &["install", "--yes"])?.code_is(1)?;
+    says(&told, &["`docker-ce-cli` is installed, and has no /usr/bin/docker", "reinstall docker-ce-cli"])?;
+    host.run_within(LONG, &["dnf", "-y", "reinstall", "docker-ce-cli"])?.ok()?;
+    install(host, &[])?;
+    uninstall(host, &["--purge-data"]).map(drop)
+}
+
 fn cut_off(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     let fresh = host.state()?;
@@ -143,6 +154,7 @@ fn cut_off(lab: &Lab, identity: Identity) -> Result<()> {
     succeeds(&host, INSTALL)?;
     engine_works(&host)?;
     restores(&host, &fresh)?;
+    without_its_files(&host)?;
 
     // The old one stays beside the new where the power goes before it is taken away.
     install(&host, &["--version", "28", "--no-smoke"])?;
