@@ -203,7 +203,7 @@ fn proxy(lab: &Lab, identity: Identity) -> Result<()> {
     host.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 host\n")?;
     leaves_all_alone(&host, &["rprov", "install", "--yes", "--wait", "5s"], 5, &["error:", "hint:"])?;
     let conf = host.read("/etc/dnf/dnf.conf")?;
-    let by = format!("proxy=http://{}\nproxy_username=alice\nproxy_password=s3cr3t\n", Proxy::address());
+    let by = format!("proxy=http://{}\nproxy_username=alice\nproxy_password=s3cr3t\n", proxy.address);
     host.write("/etc/dnf/dnf.conf", format!("{}\n{by}", conf.trim_end()))?;
     let said = succeeds(&host, &[INSTALL, &["-v"]].concat())?;
     ensure!(!said.text().contains(SECRET), "the password is told:\n{}", said.text());
