@@ -17,6 +17,7 @@ use crate::plan::{self, Plan};
 use crate::profile::gpu::Decided;
 use crate::profile::{self, Config, Engine, Flags, Library, Settings, preconditions};
 use crate::receipt::{self, Entry, Past};
+use crate::resources::AnyChange;
 use crate::steps::Step;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) ->
     let _lock = lock(&host)?;
     let earlier = receipt::all(Path::new("/"))?;
     receipt::sweep(&earlier, &host)?;
+    are_whole(&earlier, &host)?;
     let owed = receipt::owed(&earlier);
     let plan = patiently(&steps, &host)?;
     let gpu = settings.decide_gpu(&facts, wanted.upgrade)?;
@@ -153,6 +155,17 @@ pub fn settle(flags: Flags, named: &Configuration, host: &LocalHost) -> Result<(
         Engine::Distribution => profile::choose_own_engine(&facts, &library)?,
     };
     Ok((facts, Settings::merge(flags, config, profile, &library)?))
+}
+
+/// What a package manager calls installed may lack its files where the power went before they were on the disk.
+fn are_whole(earlier: &[Past], host: &dyn Look) -> Result<()> {
+    let cut_off = earlier.last().filter(|past| !past.finished());
+    for (_, change) in cut_off.iter().flat_map(|past| past.changes()) {
+        if let AnyChange::Packages(change) = change {
+            change.resource.are_whole(host)?;
+        }
+    }
+    Ok(())
 }
 
 /// Plans, and waits where only time is missing: a clock that is behind the index.

@@ -72,8 +72,11 @@ impl Run {
         exit
     }
 
+    /// Without systemd `/run` may lie on the disk of an image, and every change is refused.
     fn may_change_the_host(&self) -> bool {
-        matches!(self.verb, "install" | "uninstall") && rustix::process::geteuid().is_root()
+        matches!(self.verb, "install" | "uninstall")
+            && rustix::process::geteuid().is_root()
+            && Path::new("/run/systemd/system").exists()
     }
 
     /// `facts`, `profile` and `lock` answer with one document; the others with a stream.

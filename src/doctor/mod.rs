@@ -5,6 +5,7 @@ mod config;
 mod daemon;
 mod endpoint;
 pub mod explain;
+mod gpu;
 mod home;
 mod network;
 mod permission;
@@ -61,6 +62,7 @@ pub enum Theme {
     Network,
     Storage,
     Repository,
+    Gpu,
 }
 
 /// Who can look.
@@ -223,9 +225,17 @@ impl Fix {
 
 /// All checks, theme by theme.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
-    [permission::CHECKS, daemon::CHECKS, config::CHECKS, network::CHECKS, storage::CHECKS, repository::CHECKS]
-        .into_iter()
-        .flatten()
+    [
+        permission::CHECKS,
+        daemon::CHECKS,
+        config::CHECKS,
+        network::CHECKS,
+        storage::CHECKS,
+        repository::CHECKS,
+        gpu::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The checks of these ids; all without any.

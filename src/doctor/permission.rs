@@ -1,19 +1,19 @@
 //! Whether the user may speak to the engine, and if not, which of the many reasons it is.
 
+mod address;
 mod cli_files;
+mod place;
 mod sessions;
 mod sudo;
 
 use super::Severity::{Block, Degraded, Info, Warn};
 use super::Theme::Permission;
-use super::endpoint::{Source, Target};
 use super::socket::{ACL, Seat, may};
 use super::{Answer, Case, Check, Finding, Fix};
 use crate::error::{Error, Result};
 use crate::host::{Owner, Stat};
 use crate::resources::access::{Access, Held};
 use crate::resources::consequence::Consequence;
-use crate::resources::file::{File, Node};
 use crate::resources::group::{Group, Presence};
 use crate::resources::member::Member;
 use crate::resources::unit::{Unit, UnitState};
@@ -68,12 +68,22 @@ pub(super) const DOWN: &[&str] = &[
 ];
 
 pub(super) const CHECKS: &[Check] = &[
-    check("docker-host-env-stale", Block, "Does DOCKER_HOST lead to an engine?", host_variable)
+    check("docker-host-env-stale", Block, "Does DOCKER_HOST lead to an engine?", address::host_variable)
         .under(&["engine-not-installed"]),
-    check("docker-tls-env-stale", Block, "Do DOCKER_TLS_VERIFY and DOCKER_CERT_PATH fit the endpoint?", tls),
-    check("docker-context-missing", Block, "Is the context there that is chosen?", context_missing),
-    check("docker-context-stale", Block, "Does the chosen context lead to an engine?", context_stale)
-        .under(&["engine-not-installed"]),
+    check(
+        "docker-tls-env-stale",
+        Block,
+        "Do DOCKER_TLS_VERIFY and DOCKER_CERT_PATH fit the endpoint?",
+        address::tls,
+    ),
+    check("docker-context-missing", Block, "Is the context there that is chosen?", address::context_missing),
+    check(
+        "docker-context-stale",
+        Block,
+        "Does the chosen context lead to an engine?",
+        address::context_stale,
+    )
+    .under(&["engine-not-installed"]),
     check("docker-group-missing", Block, "Is there a group `docker`?", group_missing)
         .under(&["engine-not-installed"]),
     check(
@@ -88,38 +98,38 @@ pub(super) const CHECKS: &[Check] = &[
         "Is the group `docker` known at boot, without a directory service?",
         group_remote,
     ),
-    check("docker-socket-is-directory", Block, "Is the socket not a directory?", is_directory)
+    check("docker-socket-is-directory", Block, "Is the socket not a directory?", place::is_directory)
         .under(ELSEWHERE),
-    check("docker-socket-not-a-socket", Block, "Is the socket not a plain file?", not_a_socket)
+    check("docker-socket-not-a-socket", Block, "Is the socket not a plain file?", place::not_a_socket)
         .under(ELSEWHERE),
-    check("docker-socket-missing", Block, "Is there a socket at all?", missing).under(DOWN),
-    check("docker-socket-stale", Block, "Does anybody listen on the socket?", dead).under(DOWN),
+    check("docker-socket-missing", Block, "Is there a socket at all?", place::missing).under(DOWN),
+    check("docker-socket-stale", Block, "Does anybody listen on the socket?", place::dead).under(DOWN),
     check(
         "docker-socket-symlink-foreign",
         Block,
         "Does the socket's path lead to the system's engine?",
-        foreign,
+        place::foreign,
     )
     .under(ELSEWHERE),
     check(
         "docker-socket-parent-unsearchable",
         Block,
         "May the user pass the directories above the socket?",
-        closed,
+        place::closed,
     )
     .under(ELSEWHERE),
     check(
         "docker-socket-group-root",
         Block,
         "Does the socket belong to a group other than root's?",
-        group_root,
+        place::group_root,
     )
     .under(&["docker-group-missing", "podman-docker-shim", "snap-docker-group-missing"]),
-    check("docker-group-gid-orphan", Block, "Has the socket's group a name?", orphan)
+    check("docker-group-gid-orphan", Block, "Has the socket's group a name?", place::orphan)
         .under(&["docker-group-missing"]),
-    check("docker-socket-group-unexpected", Warn, "Is the socket's group `docker`?", group_other),
-    check("docker-socket-mode-changed", Block, "May the socket's group read and write?", mode),
-    check("docker-socket-world-writable", Warn, "Is the socket closed to everybody else?", world),
+    check("docker-socket-group-unexpected", Warn, "Is the socket's group `docker`?", place::group_other),
+    check("docker-socket-mode-changed", Block, "May the socket's group read and write?", place::mode),
+    check("docker-socket-world-writable", Warn, "Is the socket closed to everybody else?", place::world),
     check(
         "group-added-to-wrong-user",
         Warn,
@@ -170,7 +180,7 @@ pub(super) const CHECKS: &[Check] = &[
         "docker-socket-acl-lost",
         Degraded,
         "Does no mask take away what a list grants on the socket?",
-        acl_masked,
+        place::acl_masked,
     ),
     check(
         "docker-config-not-owned",
@@ -246,105 +256,6 @@ fn held(path: &Path, owner: Owner) -> AnyWant {
     want(Access { path: path.to_owned() }, Held::By(owner))
 }
 
-/// Whether nothing answers at an endpoint that lies on this host.
-fn nobody_there(case: &Case) -> Option<String> {
-    match case.seat()? {
-        Seat::Missing { part, .. } => Some(format!("{} is not there", part.display())),
-        Seat::Dead { path } => Some(format!("nobody listens on {}", path.display())),
-        Seat::Directory { path, .. } => Some(format!("{} is a directory", path.display())),
-        Seat::NotASocket { path } => Some(format!("{} is not a socket", path.display())),
-        _ => None,
-    }
-}
-
-fn host_variable(case: &Case) -> Result<Answer> {
-    let from = &case.endpoint.from;
-    if !matches!(case.endpoint.source, Source::Environment | Source::Profile)
-        || !from.starts_with("DOCKER_HOST")
-    {
-        return Ok(Answer::Fine);
-    }
-    let unset = "take DOCKER_HOST away: the command then goes to the engine of this host";
-    let fix = Fix::told(unset).types("unset DOCKER_HOST");
-    match &case.endpoint.target {
-        Target::Unix(_) if case.endpoint.is_default() => Ok(Answer::Fine),
-        Target::Unix(path) => match nobody_there(case) {
-            Some(why) => {
-                let shown = match case.endpoint.quotable {
-                    true => why,
-                    false => "nothing answers where it leads".into(),
-                };
-                let cause = format!("DOCKER_HOST leads to a socket that does not answer: {shown}");
-                let evidence = format!("{from}{}", shown_path(case, path));
-                Ok(Finding::new(cause, fix).saw(evidence).into())
-            }
-            None => seen(case).map(|()| Answer::Fine),
-        },
-        Target::Remote(url)
-            if !["tcp://", "ssh://", "http://", "https://", "fd://", "npipe://"]
-                .iter()
-                .any(|scheme| url.starts_with(scheme)) =>
-        {
-            let cause = "DOCKER_HOST is no address: it has to begin with unix://, tcp:// or ssh://";
-            Ok(Finding::new(cause, fix).saw(from.clone()).into())
-        }
-        _ => Err(Error::failed("DOCKER_HOST leads to another machine, which is not dialled")),
-    }
-}
-
-fn shown_path(case: &Case, path: &Path) -> String {
-    match case.endpoint.quotable {
-        true => format!(" says unix://{}", path.display()),
-        false => String::new(),
-    }
-}
-
-fn tls(case: &Case) -> Result<Answer> {
-    if !case.subject.own {
-        return Ok(Answer::Fine);
-    }
-    let set = |name: &str| case.who.environment.get(name).filter(|value| !value.is_empty());
-    let Some(verify) = set("DOCKER_TLS_VERIFY") else { return Ok(Answer::Fine) };
-    let directory = set("DOCKER_CERT_PATH").map_or_else(|| case.docker_directory(), |path| path.into());
-    let missing: Vec<&str> = ["ca.pem", "cert.pem", "key.pem"]
-        .into_iter()
-        .filter(|name| !case.exists(&directory.join(name).to_string_lossy()))
-        .collect();
-    if missing.is_empty() || case.endpoint.source == Source::Context {
-        return Ok(Answer::Fine);
-    }
-    let cause = "DOCKER_TLS_VERIFY is set, and the certificates that it asks for are not there";
-    let fix = Fix::told("take both variables away").types("unset DOCKER_TLS_VERIFY DOCKER_CERT_PATH");
-    Ok(Finding::new(cause, fix)
-        .saw(format!("DOCKER_TLS_VERIFY={verify}: any text that is not empty counts as yes, `0` too"))
-        .saw(format!("{} has no {}", directory.display(), missing.join(", ")))
-        .into())
-}
-
-fn context_missing(case: &Case) -> Result<Answer> {
-    let Target::NoContext(name) = &case.endpoint.target else { return Ok(Answer::Fine) };
-    let named = if case.endpoint.quotable { format!("`{name}` ") } else { String::new() };
-    let cause = format!("the context {named}is chosen and is not there");
-    let fix = Fix::told("choose the default context").types("docker --context default context use default");
-    Ok(Finding::new(cause, fix).saw(case.endpoint.from.clone()).into())
-}
-
-fn context_stale(case: &Case) -> Result<Answer> {
-    let by_context =
-        case.endpoint.source == Source::Context || case.endpoint.from.starts_with("DOCKER_CONTEXT");
-    if !by_context || case.endpoint.is_default() {
-        return Ok(Answer::Fine);
-    }
-    if let Target::Remote(_) = case.endpoint.target {
-        return Err(Error::failed("the context leads to another machine, which is not dialled"));
-    }
-    let Some(why) = nobody_there(case) else { return seen(case).map(|()| Answer::Fine) };
-    let why = if case.endpoint.quotable { why } else { "nothing answers there".into() };
-    let cause = format!("the chosen context leads to an engine that is gone: {why}");
-    let fix = Fix::told("choose the default context").types("docker --context default context use default");
-    Ok(Finding::new(cause, fix).saw(case.endpoint.from.clone()).into())
-}
-
 fn group_missing(case: &Case) -> Result<Answer> {
     if !case.engine() || case.docker_group().is_some() {
         return Ok(Answer::Fine);
@@ -395,213 +306,6 @@ fn group_remote(case: &Case) -> Result<Answer> {
     let fix = Fix::told("make a local group of that name, or order the socket behind the directory service")
         .types("systemctl edit docker.socket   # [Unit] After=nss-user-lookup.target");
     Ok(Finding::new(cause, fix).saw("/etc/group has no line `docker`").into())
-}
-
-fn is_directory(case: &Case) -> Result<Answer> {
-    let Some(Seat::Directory { path, empty }) = case.seat().filter(|_| case.endpoint.is_default()) else {
-        return Ok(Answer::Fine);
-    };
-    let cause = "the socket's place is taken by a directory: a container with a mount of the socket made it \
-                 while the daemon was down";
-    let commands = |fix: Fix| {
-        fix.types("systemctl stop docker.service docker.socket")
-            .types(format!("rmdir {}", path.display()))
-            .types("systemctl start docker.socket docker.service")
-    };
-    let fix = if *empty {
-        let mut wants = vec![want(File { path: path.clone() }, Node::Absent)];
-        wants.extend(run_docker());
-        let restart = Consequence::RestartUnit { unit: "docker.socket".into() };
-        commands(Fix::asked("remove the empty directory and start the socket", wants).then(restart))
-    } else {
-        commands(Fix::told("look what is in it, move that away, and start the socket"))
-    };
-    Ok(Finding::new(cause, fix).saw(format!("{} is a directory", path.display())).into())
-}
-
-fn not_a_socket(case: &Case) -> Result<Answer> {
-    let Some(Seat::NotASocket { path }) = case.seat().filter(|_| case.endpoint.is_default()) else {
-        return Ok(Answer::Fine);
-    };
-    let mut wants = vec![want(File { path: path.clone() }, Node::Absent)];
-    wants.extend(run_docker());
-    let fix = Fix::asked("remove it and start the socket", wants)
-        .then(Consequence::RestartUnit { unit: "docker.socket".into() })
-        .types(format!("mv {0} {0}.away", path.display()))
-        .types("systemctl restart docker.socket docker.service");
-    let cause = "the socket's place is taken by something that is no socket";
-    Ok(Finding::new(cause, fix).saw(format!("{} is a file", path.display())).into())
-}
-
-/// Where the units want to run and the socket is not there, it was taken from under them.
-fn start(case: &Case) -> Fix {
-    let up = case.active("docker.socket").unwrap_or(false);
-    let fix = Fix::asked("start the socket and the daemon", run_docker())
-        .types("systemctl restart docker.socket docker.service");
-    match up {
-        true => fix.then(Consequence::RestartUnit { unit: "docker.socket".into() }),
-        false => fix,
-    }
-}
-
-fn missing(case: &Case) -> Result<Answer> {
-    let Some(Seat::Missing { part, link }) = case.seat().filter(|_| case.endpoint.is_default()) else {
-        return Ok(Answer::Fine);
-    };
-    if !case.engine() || link.is_some() {
-        return Ok(Answer::Fine);
-    }
-    let cause = "the socket is not there";
-    Ok(Finding::new(cause, start(case)).saw(format!("{} does not exist", part.display())).into())
-}
-
-fn dead(case: &Case) -> Result<Answer> {
-    let Some(Seat::Dead { path }) = case.seat().filter(|_| case.endpoint.is_default()) else {
-        return Ok(Answer::Fine);
-    };
-    let cause = "the socket is left over: nobody listens on it";
-    let evidence = format!("{} is a socket, and takes no connection", path.display());
-    Ok(Finding::new(cause, start(case)).saw(evidence).into())
-}
-
-fn foreign(case: &Case) -> Result<Answer> {
-    let path = Path::new("/run/docker.sock");
-    let Some(target) = case.host.link(path)?.filter(|_| case.endpoint.is_default()) else {
-        return Ok(Answer::Fine);
-    };
-    let cause = format!("/run/docker.sock is a link to another engine's socket, {}", target.display());
-    let fix = Fix::told("start the system's socket again, or choose that engine by a context")
-        .types("rm /run/docker.sock")
-        .types("systemctl restart docker.socket docker.service");
-    let finding =
-        Finding::new(cause, fix).saw("it was made by another program: Rancher Desktop, Lima, podman");
-    let lives = matches!(case.seat(), Some(Seat::Live { .. }));
-    Ok(if lives { finding.only(Warn) } else { finding }.into())
-}
-
-fn closed(case: &Case) -> Result<Answer> {
-    let Some(Seat::Closed { part, stat }) = case.seat() else { return Ok(Answer::Fine) };
-    let cause = format!("{} may not pass the directory {}", case.subject.user, part.display());
-    let shown = format!("it is {}:{} with mode {:04o}", stat.uid, stat.gid, stat.mode);
-    let wider = Owner { uid: stat.uid, gid: stat.gid, mode: stat.mode | 0o111 };
-    let open = format!("chmod a+x {}", part.display());
-    let fix = match stat.uid {
-        0 => Fix::asked("let everybody pass, as is usual", vec![held(part, wider)]).types(open),
-        _ => Fix::told("let the user pass it").types(open),
-    };
-    Ok(Finding::new(cause, fix).saw(shown).into())
-}
-
-/// The socket's group as it should be, its mode kept.
-fn regroup(path: &Path, stat: &Stat, gid: u32) -> Fix {
-    let owner = Owner { uid: stat.uid, gid, mode: stat.mode | 0o660 };
-    Fix::asked("give the socket to the group, without a restart", vec![held(path, owner)])
-        .types(format!("chgrp docker {}", path.display()))
-}
-
-fn group_root(case: &Case) -> Result<Answer> {
-    let (Some((path, stat)), Some(group)) = (live(case), case.docker_group()) else {
-        return Ok(Answer::Fine);
-    };
-    if stat.gid != 0 {
-        return Ok(Answer::Fine);
-    }
-    let cause = "the socket belongs to the group root: the members of `docker` cannot use it";
-    Ok(Finding::new(cause, regroup(path, stat, group.gid))
-        .saw(format!("{} is {}:0, the group `docker` is {}", path.display(), stat.uid, group.gid))
-        .saw("dockerd takes root's group where there is no other at its start")
-        .into())
-}
-
-fn orphan(case: &Case) -> Result<Answer> {
-    let Some((path, stat)) = live(case) else { return Ok(Answer::Fine) };
-    if stat.gid == 0 || case.group_name(stat.gid).is_some() {
-        return Ok(Answer::Fine);
-    }
-    let cause = "the socket belongs to a group that is gone: `docker` was made anew with another number";
-    let fix = match case.docker_group() {
-        Some(group) => regroup(path, stat, group.gid),
-        None => Fix::told("make the group `docker` first").types("groupadd --system docker"),
-    };
-    Ok(Finding::new(cause, fix).saw(format!("{} belongs to group {}", path.display(), stat.gid)).into())
-}
-
-fn group_other(case: &Case) -> Result<Answer> {
-    let Some((path, stat)) = live(case) else { return Ok(Answer::Fine) };
-    let Some(name) = case.group_name(stat.gid).filter(|name| stat.gid != 0 && name != "docker") else {
-        return Ok(Answer::Fine);
-    };
-    if case.docker_group().is_none_or(|group| group.gid == stat.gid) {
-        return Ok(Answer::Fine);
-    }
-    let cause = format!("the socket belongs to the group `{name}`: membership in `docker` does not help");
-    let mut finding = Finding::new(
-        cause,
-        Fix::told(
-            "set `SocketGroup=` in a drop-in of docker.socket; `group` in daemon.json is not heeded there",
-        )
-        .types("systemctl edit docker.socket"),
-    )
-    .saw(format!("{} belongs to {name} ({})", path.display(), stat.gid));
-    if let Ok(unit) = case.unit("docker.socket")
-        && !unit.get("DropInPaths").is_empty()
-    {
-        finding = finding.saw(format!("drop-ins: {}", unit.get("DropInPaths")));
-    }
-    Ok(finding.into())
-}
-
-fn mode(case: &Case) -> Result<Answer> {
-    let Some((path, stat)) = live(case) else { return Ok(Answer::Fine) };
-    if stat.mode & 0o060 == 0o060 {
-        return Ok(Answer::Fine);
-    }
-    let owner = Owner { uid: stat.uid, gid: stat.gid, mode: 0o660 };
-    let fix = Fix::asked("give the group its rights back, without a restart", vec![held(path, owner)])
-        .types(format!("chmod 660 {}", path.display()));
-    let cause = "the socket's mode shuts its group out";
-    Ok(Finding::new(cause, fix)
-        .saw(format!("{} has mode {:04o} instead of 0660", path.display(), stat.mode))
-        .into())
-}
-
-fn world(case: &Case) -> Result<Answer> {
-    let Some((path, stat)) = live(case) else { return Ok(Answer::Fine) };
-    if stat.mode & 0o002 == 0 {
-        return Ok(Answer::Fine);
-    }
-    let owner = Owner { uid: stat.uid, gid: stat.gid, mode: 0o660 };
-    let fix = Fix::asked("close it to everybody outside its group", vec![held(path, owner)])
-        .types(format!("chmod 660 {}", path.display()));
-    let cause = "everybody on this host may use the socket, and so become root";
-    Ok(Finding::new(cause, fix).saw(format!("{} has mode {:04o}", path.display(), stat.mode)).into())
-}
-
-fn acl_masked(case: &Case) -> Result<Answer> {
-    let Some((path, stat)) = live(case) else { return Ok(Answer::Fine) };
-    let Some(acl) = case.host.attribute(path, ACL)? else { return Ok(Answer::Fine) };
-    let uid = case.subject.uid;
-    let groups = case.subject.effective().unwrap_or_default();
-    let open: Vec<u8> = unmasked(&acl);
-    if uid == 0 || may(stat, Some(&acl), uid, groups, 2) || !may(stat, Some(&open), uid, groups, 2) {
-        return Ok(Answer::Fine);
-    }
-    let cause = "an access list grants the socket to the user, and its mask takes that away again";
-    let fix =
-        Fix::told("use the group instead: the daemon makes the socket anew at each start, without lists")
-            .types(format!("setfacl -b {}", path.display()));
-    Ok(Finding::new(cause, fix).saw(format!("getfacl {}", path.display())).into())
-}
-
-/// The same list with a mask that takes nothing away.
-fn unmasked(acl: &[u8]) -> Vec<u8> {
-    let mut open = acl.to_vec();
-    for entry in open.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
-        if entry[..2] == [0x10, 0] {
-            entry[2] = 7;
-        }
-    }
-    open
 }
 
 fn wrong_user(case: &Case) -> Result<Answer> {

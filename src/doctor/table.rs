@@ -27,6 +27,7 @@ fn title(theme: Theme) -> &'static str {
         Theme::Config => "daemon.json",
         Theme::Network => "Network",
         Theme::Storage => "Storage, kernel and limits",
+        Theme::Gpu => "NVIDIA's cards",
         Theme::Repository => "Clock, packages and sources",
     }
 }

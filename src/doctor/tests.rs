@@ -231,6 +231,12 @@ fn a_healthy_host_is_fine_by_every_check_for_its_user_and_for_root() {
 }
 
 #[test]
+fn a_host_whose_card_works_is_fine_too() {
+    let report = root(&speaking::card(healthy()), Some("alice"), &[]);
+    assert!(report.findings.is_empty() && report.unknown.is_empty(), "{report:#?}");
+}
+
+#[test]
 fn every_check_speaks_on_a_host_that_is_broken_so() {
     let mut spoken = BTreeSet::new();
     for row in speaking::rows() {

@@ -108,6 +108,10 @@ pub enum Question {
     RpmKeys,
     /// `rpm -ql` of these packages: their files, a line each.
     RpmContents { names: Vec<String> },
+    /// `rpm -V` of a package, as to whether its files are there.
+    RpmVerify { name: String },
+    /// `dpkg --verify` of a package.
+    DpkgVerify { name: String },
     /// What [`Question::RpmQuery`] tells, of package files.
     RpmFiles { files: Vec<PathBuf> },
     /// `rpmkeys --checksig` of files, against a database of its own that holds only this key.

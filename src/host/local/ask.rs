@@ -71,6 +71,10 @@ fn argv(question: &Question) -> Vec<String> {
             argv.extend(names.iter().cloned());
             argv
         }
+        Question::RpmVerify { name } => {
+            words(&["rpm", "-V", "--nodeps", "--noscripts", "--nofiledigest", "--nosignature", name])
+        }
+        Question::DpkgVerify { name } => words(&["dpkg", "--verify", name]),
         Question::RpmKeys => words(&["rpm", "-q", "--qf", "%{VERSION}-%{RELEASE}\\n", "gpg-pubkey"]),
         Question::RpmFiles { files } => {
             let mut argv = words(&["rpm", "-qp", "--nosignature", "--qf", RPM_LINE]);

@@ -5,6 +5,7 @@ mod transaction;
 mod via_apt;
 mod via_dnf;
 mod way_back;
+mod whole;
 
 pub use transaction::{Action, Candidate};
 pub use via_apt::digests;

@@ -62,7 +62,7 @@ enum Do {
     Silent,
     /// A proxy that wants a password (a scenario starts this itself)
     #[command(hide = true)]
-    Proxy { log: PathBuf, login: String, names: Vec<String> },
+    Proxy { log: PathBuf, address: String, login: String, names: Vec<String> },
 }
 
 /// A signal has come: the thread that takes it ends the process.
@@ -100,7 +100,9 @@ fn act(command: Do) -> Result<ExitCode> {
         Do::Bench { identity } => lab::bench::bench(named(&identity)?).map(|()| ExitCode::SUCCESS),
         Do::List => list().map(|()| ExitCode::SUCCESS),
         Do::Silent => server::silent().map(|()| ExitCode::SUCCESS),
-        Do::Proxy { log, login, names } => proxy::serve(&log, &login, &names).map(|()| ExitCode::SUCCESS),
+        Do::Proxy { log, address, login, names } => {
+            proxy::serve(&log, &address, &login, &names).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 

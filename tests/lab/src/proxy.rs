@@ -7,37 +7,38 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-const PORT: u16 = 3128;
+/// The next one's: two may run at once.
+static PORT: AtomicU16 = AtomicU16::new(3128);
 
 /// A proxy that runs until the lab ends.
 pub struct Proxy {
     log: PathBuf,
+    /// As hosts reach it.
+    pub address: String,
 }
 
 impl Proxy {
     /// Starts one in the lab's network. `names` are `NAME=ADDRESS`.
     pub fn start(lab: &Lab, login: &str, names: &[String]) -> Result<Proxy> {
-        let log = lab.dir().join("proxy.log");
+        let port = PORT.fetch_add(1, Ordering::SeqCst);
+        let address = format!("{}:{port}", net::GATEWAY);
+        let log = lab.dir().join(format!("proxy-{port}.log"));
         let me = std::env::current_exe().context("finding this program")?;
         let (me, file) = (me.to_string_lossy().into_owned(), log.to_string_lossy().into_owned());
-        let mut argv = vec![me.as_str(), "proxy", &file, login];
+        let mut argv = vec![me.as_str(), "proxy", &file, &address, login];
         argv.extend(names.iter().map(String::as_str));
         let pid = server::detached(&lab.shared.net, &argv)?;
         lab.shared.run.record(pid)?;
         for _ in 0..250 {
-            if lab.in_network(&["sh", "-c", &format!("ss -Hltn sport = :{PORT} | grep -q .")]).is_ok() {
-                return Ok(Proxy { log });
+            if lab.in_network(&["sh", "-c", &format!("ss -Hltn sport = :{port} | grep -q .")]).is_ok() {
+                return Ok(Proxy { log, address });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         bail!("the proxy does not listen")
-    }
-
-    /// As hosts reach it.
-    pub fn address() -> String {
-        format!("{}:{PORT}", net::GATEWAY)
     }
 
     /// What was asked of it: `STATUS REQUEST-LINE`, a line a connection.
@@ -47,8 +48,8 @@ impl Proxy {
 }
 
 /// Serves for ever. Runs in a process of its own.
-pub fn serve(log: &Path, login: &str, names: &[String]) -> Result<()> {
-    let listener = TcpListener::bind(Proxy::address()).context("listening")?;
+pub fn serve(log: &Path, address: &str, login: &str, names: &[String]) -> Result<()> {
+    let listener = TcpListener::bind(address).context("listening")?;
     let names: BTreeMap<String, String> =
         names.iter().filter_map(|n| n.split_once('=')).map(|(n, a)| (n.into(), a.into())).collect();
     let wanted = format!("basic {}", base64(login.as_bytes()));

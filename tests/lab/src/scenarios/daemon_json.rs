@@ -152,10 +152,10 @@ fn blamed(lab: &Lab, identity: Identity) -> Result<()> {
     let before = host.state()?;
     host.write(
         "/etc/rprov/config.toml",
-        format!("{CONFIG}\n[daemon]\ndata-root = \"/proc/nowhere/docker\"\n"),
+        format!("{CONFIG}\n[daemon]\ndata-root = \"/etc/hostname/docker\"\n"),
     )?;
     let failed = rprov(&host, &["install", "--yes"])?.code_is(1)?;
-    says(&failed, &["error:", "/proc/nowhere", "the daemon's configuration` is taken back"])?;
+    says(&failed, &["error:", "/etc/hostname", "the daemon's configuration` is taken back"])?;
     ensure!(host.read(FILE)? == theirs, "their bytes are not back: {:?}", host.read(FILE)?);
     let audit = host.run(&["dpkg", "--audit"])?.ok()?.stdout;
     ensure!(audit.is_empty(), "packages are left half configured: {audit}");

@@ -73,6 +73,6 @@ fn strangers(host: &Host, own: &str, suite: &str) -> Result<()> {
     host.write("/usr/lib/os-release", &unknown)?;
     says(&rprov(host, &["plan"])?.ok()?, &["which is not known by name but based on", suite])?;
     host.write("/usr/lib/os-release", own.replace(&format!("={suite}"), "=warty"))?;
-    let words = ["_CODENAME=warty`", "the nearest is `", "apt-get install docker.io", "rprov profile list"];
+    let words = ["_CODENAME=warty`", "the nearest is `", "--engine distribution", "rprov profile list"];
     leaves_all_alone(host, &["rprov", "install", "--yes"], 4, &words).map(drop)
 }

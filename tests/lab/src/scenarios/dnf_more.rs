@@ -86,8 +86,10 @@ fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
     back(fresh, &host.state()?, &[QUIET, EXCEPTIONS, CACHES].concat())
 }
 
-const CACHES: &[(&str, &str)] =
-    &[("/usr/lib/python3/dist-packages/dnf-plugins/__pycache__*", "python's, of the gate")];
+const CACHES: &[(&str, &str)] = &[
+    ("/usr/lib/python3/dist-packages/dnf-plugins/__pycache__*", "python's, of the gate"),
+    ("/var/tmp/rpm-tmp.*", "a scriptlet that was killed with its rpm"),
+];
 
 fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
@@ -128,19 +130,31 @@ fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
     restores(&host, &fresh)
 }
 
+/// The power goes before the files are on the disk, and after rpm's database is.
+fn without_its_files(host: &Host) -> Result<()> {
+    install(host, &["--no-smoke"])?;
+    host.sh("sed -i '$d' $(ls /var/lib/rprov/receipts/*.jsonl | tail -n 1) && rm /usr/bin/docker")?.ok()?;
+    let told = rprov(host, &["install", "--yes"])?.code_is(1)?;
+    says(&told, &["`docker-ce-cli` is installed, and has no /usr/bin/docker", "reinstall docker-ce-cli"])?;
+    host.run_within(LONG, &["dnf", "-y", "reinstall", "docker-ce-cli"])?.ok()?;
+    install(host, &[])?;
+    uninstall(host, &["--purge-data"]).map(drop)
+}
+
 fn cut_off(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     let fresh = host.state()?;
-    let install_ = host.spawn(INSTALL)?;
+    let cut = host.spawn(INSTALL)?;
     until("rpm installs docker-ce", || {
         Ok(host.sh("grep -Eqs 'Installing +: (docker-ce-cli|containerd)' /var/log/rprov/*-install.log")?.code
             == 0)
     })?;
     host.sh("kill -9 $(pgrep -x dnf)")?.ok()?;
-    ensure!(install_.wait(LONG)?.code != 0, "the run did not notice that dnf was killed");
+    ensure!(cut.wait(LONG)?.code != 0, "the run did not notice that dnf was killed");
     succeeds(&host, INSTALL)?;
     engine_works(&host)?;
     restores(&host, &fresh)?;
+    without_its_files(&host)?;
 
     // The old one stays beside the new where the power goes before it is taken away.
     install(&host, &["--version", "28", "--no-smoke"])?;
@@ -189,7 +203,7 @@ fn proxy(lab: &Lab, identity: Identity) -> Result<()> {
     host.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 host\n")?;
     leaves_all_alone(&host, &["rprov", "install", "--yes", "--wait", "5s"], 5, &["error:", "hint:"])?;
     let conf = host.read("/etc/dnf/dnf.conf")?;
-    let by = format!("proxy=http://{}\nproxy_username=alice\nproxy_password=s3cr3t\n", Proxy::address());
+    let by = format!("proxy=http://{}\nproxy_username=alice\nproxy_password=s3cr3t\n", proxy.address);
     host.write("/etc/dnf/dnf.conf", format!("{}\n{by}", conf.trim_end()))?;
     let said = succeeds(&host, &[INSTALL, &["-v"]].concat())?;
     ensure!(!said.text().contains(SECRET), "the password is told:\n{}", said.text());

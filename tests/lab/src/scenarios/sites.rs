@@ -173,7 +173,7 @@ fn proxy(lab: &Lab, identity: Identity) -> Result<()> {
     // Names lead nowhere but for the proxy.
     host.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 host\n")?;
     leaves_all_alone(&host, INSTALL, 5, &["download.docker.com", "does not know it"])?;
-    let line = |login: &str| format!("Acquire::http::Proxy \"http://{login}{}/\";\n", Proxy::address());
+    let line = |login: &str| format!("Acquire::http::Proxy \"http://{login}{}/\";\n", proxy.address);
     host.write(APT, line(""))?;
     leaves_all_alone(
         &host,
@@ -199,7 +199,7 @@ fn proxy(lab: &Lab, identity: Identity) -> Result<()> {
 
     // The same by the environment.
     host.remove(APT)?;
-    let by = format!("http://alice:s3cr3t%25pa55@{}", Proxy::address());
+    let by = format!("http://alice:s3cr3t%25pa55@{}", proxy.address);
     let environment = [format!("https_proxy={by}"), format!("http_proxy={by}")];
     let argv: Vec<&str> = ["env"]
         .into_iter()

@@ -43,7 +43,7 @@ const SERVER: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nWorkingDi
 /// Holds dpkg's lock for a while, as unattended-upgrades does on a first boot.
 const UPGRADES: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\n\
     ExecStart=/usr/bin/perl -e 'use Fcntl; open(my $$f, \">>\", \"/var/lib/dpkg/lock-frontend\"); \
-    fcntl($$f, F_SETLK, pack(\"s s l! l! i\", F_WRLCK, 0, 0, 0, 0)) or die; sleep 35'\n\n\
+    fcntl($$f, F_SETLK, pack(\"ssx4qqix4\", F_WRLCK, 0, 0, 0, 0)) or die; sleep 35'\n\n\
     [Install]\nWantedBy=multi-user.target\n";
 
 /// There is no SSH in a lab's host, and its network is there already.
