@@ -86,7 +86,7 @@ fn resumed(host: &Host) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(500));
     }
-    for path in ["/usr/local/libexec", "/var/lib/rprov/resume.json"] {
+    for path in ["/usr/local/libexec/rprov", "/var/lib/rprov/resume.json"] {
         ensure!(!host.exists(path), "{path} is left");
     }
     let journal = host.journal("rprov-resume.service")?;
