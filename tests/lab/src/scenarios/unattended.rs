@@ -41,10 +41,10 @@ const SERVER: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nWorkingDi
     [Install]\nWantedBy=sysinit.target\n";
 
 /// Holds dpkg's lock for a while, as unattended-upgrades does on a first boot.
-const UPGRADES: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\n\
-    ExecStart=/usr/bin/perl -e 'use Fcntl; open(my $$f, \">>\", \"/var/lib/dpkg/lock-frontend\"); \
-    fcntl($$f, F_SETLK, pack(\"ssx4qqix4\", F_WRLCK, 0, 0, 0, 0)) or die; sleep 35'\n\n\
+const UPGRADES: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nExecStart=/usr/bin/perl /srv/hold.pl\n\n\
     [Install]\nWantedBy=multi-user.target\n";
+const HOLD: &str = "use Fcntl; open(my $file, '>>', '/var/lib/dpkg/lock-frontend') or die;\n\
+    fcntl($file, F_SETLK, pack('ssx4qqix4', F_WRLCK, 0, 0, 0, 0)) or die; sleep 35;\n";
 
 /// There is no SSH in a lab's host, and its network is there already.
 const CLOUD: &str = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nssh_genkeytypes: []\n";
@@ -57,6 +57,7 @@ fn cloud_host(lab: &Lab, identity: Identity) -> Result<Host> {
     host.write("/etc/cloud/cloud.cfg.d/99-lab.cfg", CLOUD)?;
     host.write("/etc/systemd/system/lab-server.service", SERVER)?;
     host.write("/etc/systemd/system/lab-upgrades.service", UPGRADES)?;
+    host.write("/srv/hold.pl", HOLD)?;
     host.sh("mv /usr/local/bin/rprov /srv/rprov && mkdir /srv/lab && mv /etc/rprov/* /srv/lab && rmdir /etc/rprov \
              && sed -i s,/etc/rprov,/srv/lab, /srv/lab/config.toml && systemctl enable lab-server lab-upgrades")?
         .ok()?;
