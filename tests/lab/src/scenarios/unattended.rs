@@ -44,7 +44,7 @@ const SERVER: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nWorkingDi
 const UPGRADES: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nExecStart=/usr/bin/perl /srv/hold.pl\n\n\
     [Install]\nWantedBy=multi-user.target\n";
 const HOLD: &str = "use Fcntl; open(my $file, '>>', '/var/lib/dpkg/lock-frontend') or die;\n\
-    fcntl($file, F_SETLK, pack('ssx4qqix4', F_WRLCK, 0, 0, 0, 0)) or die; sleep 35;\n";
+    my $lock = pack('ssx4qqix4', F_WRLCK, 0, 0, 0, 0); fcntl($file, F_SETLK, $lock) or die; sleep 35;\n";
 
 /// There is no SSH in a lab's host, and its network is there already.
 const CLOUD: &str = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nssh_genkeytypes: []\n";
