@@ -46,8 +46,9 @@ const UPGRADES: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nExecSta
 const HOLD: &str = "use Fcntl; open(my $file, '>>', '/var/lib/dpkg/lock-frontend') or die;\n\
     my $lock = pack('ssx4qqix4', F_WRLCK, 0, 0, 0, 0); fcntl($file, F_SETLK, $lock) or die; sleep 35;\n";
 
-/// There is no SSH in a lab's host, and its network is there already.
-const CLOUD: &str = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nssh_genkeytypes: []\n";
+/// There are no SSH and no locales in a lab's host, and its network is there already.
+const CLOUD: &str =
+    "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nssh_genkeytypes: []\nlocale: false\n";
 
 /// A host with cloud-init, and rprov where only the web has it.
 fn cloud_host(lab: &Lab, identity: Identity) -> Result<Host> {
