@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::host::fetch::mask;
 use crate::host::{AptState, Look};
 use crate::resources::Resource;
-use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, digests};
+use crate::resources::packages::{Manager, Package, Packages, digests};
 use crate::resources::repository::{Source, apt as apt_source};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -63,21 +63,11 @@ const DNF_ID: &str = "docker-ce-";
 impl Lock {
     /// Looks at these packages of this host; what is not installed is left out.
     pub fn look(names: BTreeSet<String>, source: &Source, facts: &Facts, host: &dyn Look) -> Result<Lock> {
-        let packages = Packages {
-            manager: match source {
-                Source::Apt(_) => Manager::Apt,
-                Source::Dnf(_) => Manager::Dnf,
-            },
-            names,
-            sources: Vec::new(),
-            preference: None,
-            others_follow: false,
-            refresh: Refresh::Ours,
-            in_the_way: BTreeSet::new(),
-            let_go: BTreeSet::new(),
-            needs: Needs::default(),
-            in_full: true,
+        let manager = match source {
+            Source::Apt(_) => Manager::Apt,
+            Source::Dnf(_) => Manager::Dnf,
         };
+        let packages = Packages::of(manager, names);
         let mut package = Vec::new();
         for (name, state) in packages.get(host)? {
             if let Package::Installed { version, auto, .. } = state {

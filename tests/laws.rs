@@ -15,7 +15,7 @@ use rprov::resources::image::{Image, Loaded};
 use rprov::resources::json_keys::{Defaults, Engine, JsonKeys};
 use rprov::resources::member::Member;
 use rprov::resources::module::{Loaded as InKernel, Module};
-use rprov::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
+use rprov::resources::packages::{Manager, Package, Packages, Versions};
 use rprov::resources::repository::{Files, Repository, Source, apt, dnf};
 use rprov::resources::rpm_key::RpmKey;
 use rprov::resources::trace::{Seen, Trace};
@@ -321,18 +321,8 @@ fn the_laws_hold_for_packages_of_dnf() {
             (name.to_owned(), Package::Wanted(versions))
         };
         let state: BTreeMap<_, _> = ENGINE.into_iter().map(wanted).collect();
-        let resource = Packages {
-            manager: Manager::Dnf,
-            names: state.keys().cloned().collect(),
-            sources: vec![source],
-            preference: None,
-            others_follow: false,
-            refresh: Refresh::Ours,
-            in_the_way: BTreeSet::new(),
-            let_go: BTreeSet::new(),
-            needs: Needs::default(),
-            in_full: false,
-        };
+        let resource =
+            Packages { sources: vec![source], ..Packages::of(Manager::Dnf, state.keys().cloned().collect()) };
         laws_hold(case, &host, resource, state);
     }
 }
@@ -403,18 +393,8 @@ fn engine(versions: &Versions) -> (Packages, BTreeMap<String, Package>) {
     let gone =
         ["docker.io", "docker-cli", "containerd", "runc"].map(|name| (name.to_owned(), Package::Removed));
     let state: BTreeMap<_, _> = ENGINE.into_iter().map(wanted).chain(gone).collect();
-    let resource = Packages {
-        manager: Manager::Apt,
-        names: state.keys().cloned().collect(),
-        sources: vec![source()],
-        preference: None,
-        others_follow: false,
-        refresh: Refresh::Ours,
-        in_the_way: BTreeSet::new(),
-        let_go: BTreeSet::new(),
-        needs: Needs::default(),
-        in_full: false,
-    };
+    let resource =
+        Packages { sources: vec![source()], ..Packages::of(Manager::Apt, state.keys().cloned().collect()) };
     (resource, state)
 }
 
@@ -693,18 +673,7 @@ fn a_version_that_the_archive_has_no_more_comes_back_as_the_nearest_and_it_is_sa
 fn which_version_is_newer_is_told_by_the_hosts_own_package_manager() {
     let host = Model::fresh("rhel-9");
     let names: BTreeSet<String> = ["ca-certificates".to_owned()].into();
-    let packages = Packages {
-        manager: Manager::Dnf,
-        names,
-        sources: Vec::new(),
-        preference: None,
-        others_follow: false,
-        refresh: Refresh::Ours,
-        in_the_way: BTreeSet::new(),
-        let_go: BTreeSet::new(),
-        needs: Needs::default(),
-        in_full: false,
-    };
+    let packages = Packages::of(Manager::Dnf, names);
     let drifts = |version: &str| {
         let made = Package::Installed { version: version.into(), auto: false, hold: false };
         packages.drifted(&[("ca-certificates".to_owned(), made)].into(), &host).unwrap().is_some()

@@ -5,7 +5,7 @@ use super::resume;
 use super::run::{Run, lock};
 use crate::apply;
 use crate::clock::now_us;
-use crate::error::{Error, Exit, OrFail, Result};
+use crate::error::{Error, Exit, Result};
 use crate::event::Event;
 use crate::facts::{self, Facts};
 use crate::host::Touch;
@@ -19,7 +19,7 @@ use crate::profile::{self, Config, Engine, Flags, Library, Settings, preconditio
 use crate::receipt::{self, Entry, Past};
 use crate::resources::AnyChange;
 use crate::steps::Step;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
@@ -115,7 +115,7 @@ fn prepare(
         with: wanted.with.clone(),
         wait,
         mirror: wanted.mirror.clone(),
-        registry_image: wanted.registry_image.as_deref().map(from_here).transpose()?,
+        registry_image: wanted.registry_image.as_deref().map(profile::from_here).transpose()?,
         hold: wanted.hold,
         engine: wanted.engine,
     };
@@ -137,11 +137,6 @@ fn prepare(
     settings.hold.ours = receipt::held(&receipt::all(Path::new("/")).unwrap_or_default());
     let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
     Ok((facts, settings, steps))
-}
-
-/// A relative path is meant from where the caller stands.
-pub fn from_here(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).or_fail(|| format!("cannot read `{}`", path.display()))
 }
 
 /// What this host is, and what is wanted of it: flags over configuration over profile.

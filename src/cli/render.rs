@@ -1,13 +1,12 @@
 //! `rprov render`: the options of an install become user-data or a script.
 
 use super::arguments::{RenderCommand, Rendered, Wanted};
-use super::install::from_here;
 use super::run::Run;
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::host::Look;
 use crate::lockfile::Lock;
-use crate::profile::{Config, Gpu};
+use crate::profile::{Config, Gpu, from_here};
 use crate::render::{self, File, Program, Unattended};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};

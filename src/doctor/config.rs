@@ -1,10 +1,9 @@
 //! daemon.json and what stands beside it: what dockerd refuses, does not heed, or does not know of yet.
 
 use super::Severity::{Block, Degraded, Info, Warn};
-use super::Theme::Config;
 use super::case::{DAEMON_JSON, Daemon};
 use super::permission::run_docker;
-use super::{Answer, Case, Check, Finding, Fix};
+use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::daemon_config::{self, Problem, ProblemKind};
 use crate::error::{Error, Result};
 use crate::host::{Kind, Owner, Question};
@@ -14,15 +13,6 @@ use crate::resources::json_keys::installed_version;
 use crate::resources::want;
 use serde_json::Value;
 use std::path::Path;
-
-const fn check(
-    id: &'static str,
-    severity: super::Severity,
-    asks: &'static str,
-    look: fn(&Case) -> Result<Answer>,
-) -> Check {
-    Check::new(id, Config, severity, asks, look)
-}
 
 const BROKEN: &[&str] =
     &["engine-not-installed", "daemon-json-syntax", "daemon-json-encoding", "daemon-json-unreadable"];

@@ -1,11 +1,10 @@
 //! Whether the engine is there and runs, and what keeps it from it: its units, containerd, and what is in their way.
 
 use super::Severity::{Block, Degraded, Info, Warn};
-use super::Theme::Daemon;
 use super::case::UNITS;
 use super::permission::{DOWN, run_docker};
 use super::socket::{Seat, walk};
-use super::{Answer, Case, Check, Finding, Fix, explain};
+use super::{Answer, Case, Check, Finding, Fix, check, explain};
 use crate::error::{Error, Result};
 use crate::facts::{Init, Virtualisation};
 use crate::resources::consequence::Consequence;
@@ -13,15 +12,6 @@ use crate::resources::file::{File, Node};
 use crate::resources::unit::{Unit, UnitState, first_error};
 use crate::resources::{AnyWant, want};
 use std::path::Path;
-
-const fn check(
-    id: &'static str,
-    severity: super::Severity,
-    asks: &'static str,
-    look: fn(&Case) -> Result<Answer>,
-) -> Check {
-    Check::new(id, Daemon, severity, asks, look)
-}
 
 /// What keeps the daemon from running; a daemon that is down is its consequence.
 const CAUSES: &[&str] = &[

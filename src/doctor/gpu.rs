@@ -1,22 +1,12 @@
 //! Whether containers get the cards that this machine has: the driver, the toolkit, and what the engine knows of them.
 
 use super::Severity::{Degraded, Info, Warn};
-use super::Theme::Gpu as Theme;
-use super::{Answer, Case, Check, Finding, Fix};
+use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::error::Result;
 use crate::facts::gpu::{Card, Gpu};
 use crate::host::Question;
 use crate::resources::unit::Shown;
 use serde_json::{Map, Value};
-
-const fn check(
-    id: &'static str,
-    severity: super::Severity,
-    asks: &'static str,
-    look: fn(&Case) -> Result<Answer>,
-) -> Check {
-    Check::new(id, Theme, severity, asks, look)
-}
 
 /// What keeps the driver from working: the rest follows from it.
 const DRIVER: &[&str] = &["gpu-nouveau-loaded", "gpu-module-not-loaded", "gpu-library-mismatch"];

@@ -54,17 +54,6 @@ impl Severity {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Theme {
-    Permission,
-    Daemon,
-    Config,
-    Network,
-    Storage,
-    Repository,
-    Gpu,
-}
-
 /// Who can look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Privilege {
@@ -75,7 +64,6 @@ pub enum Privilege {
 /// A question with a stable id.
 pub struct Check {
     pub id: &'static str,
-    pub theme: Theme,
     /// As bad as a finding can be; one may be less.
     pub severity: Severity,
     pub asks: &'static str,
@@ -85,16 +73,17 @@ pub struct Check {
     look: fn(&Case) -> Result<Answer>,
 }
 
+/// A row of the table, for anyone and by itself.
+const fn check(
+    id: &'static str,
+    severity: Severity,
+    asks: &'static str,
+    look: fn(&Case) -> Result<Answer>,
+) -> Check {
+    Check { id, severity, asks, privilege: Privilege::Anyone, depends_on: &[], look }
+}
+
 impl Check {
-    const fn new(
-        id: &'static str,
-        theme: Theme,
-        severity: Severity,
-        asks: &'static str,
-        look: fn(&Case) -> Result<Answer>,
-    ) -> Check {
-        Check { id, theme, severity, asks, privilege: Privilege::Anyone, depends_on: &[], look }
-    }
     const fn under(mut self, ids: &'static [&'static str]) -> Check {
         self.depends_on = ids;
         self
@@ -223,19 +212,20 @@ impl Fix {
     }
 }
 
+/// The table: each theme's title and its checks.
+const THEMES: [(&str, &[Check]); 7] = [
+    ("Permission and endpoint", permission::CHECKS),
+    ("The engine and its units", daemon::CHECKS),
+    ("daemon.json", config::CHECKS),
+    ("Network", network::CHECKS),
+    ("Storage, kernel and limits", storage::CHECKS),
+    ("Clock, packages and sources", repository::CHECKS),
+    ("NVIDIA's cards", gpu::CHECKS),
+];
+
 /// All checks, theme by theme.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
-    [
-        permission::CHECKS,
-        daemon::CHECKS,
-        config::CHECKS,
-        network::CHECKS,
-        storage::CHECKS,
-        repository::CHECKS,
-        gpu::CHECKS,
-    ]
-    .into_iter()
-    .flatten()
+    THEMES.iter().flat_map(|(_, checks)| *checks)
 }
 
 /// The checks of these ids; all without any.

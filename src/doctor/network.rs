@@ -3,8 +3,7 @@
 mod containers;
 
 use super::Severity::{Block, Degraded, Info, Warn};
-use super::Theme::Network;
-use super::{Answer, Case, Check, Finding, Fix};
+use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::error::{Error, Result};
 use crate::host::Question;
 use crate::resources::consequence::Consequence;
@@ -13,15 +12,6 @@ use crate::resources::setting::Setting;
 use crate::resources::want;
 use serde_json::Value;
 use std::path::Path;
-
-const fn check(
-    id: &'static str,
-    severity: super::Severity,
-    asks: &'static str,
-    look: fn(&Case) -> Result<Answer>,
-) -> Check {
-    Check::new(id, Network, severity, asks, look)
-}
 
 /// A daemon.json that cannot be read says nothing.
 const BROKEN: &[&str] = &["daemon-json-syntax", "daemon-json-encoding", "daemon-json-unreadable"];

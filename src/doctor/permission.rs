@@ -7,9 +7,8 @@ mod sessions;
 mod sudo;
 
 use super::Severity::{Block, Degraded, Info, Warn};
-use super::Theme::Permission;
 use super::socket::{ACL, Seat, may};
-use super::{Answer, Case, Check, Finding, Fix};
+use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::error::{Error, Result};
 use crate::host::{Owner, Stat};
 use crate::resources::access::{Access, Held};
@@ -19,15 +18,6 @@ use crate::resources::member::Member;
 use crate::resources::unit::{Unit, UnitState};
 use crate::resources::{AnyWant, want};
 use std::path::Path;
-
-const fn check(
-    id: &'static str,
-    severity: super::Severity,
-    asks: &'static str,
-    look: fn(&Case) -> Result<Answer>,
-) -> Check {
-    Check::new(id, Permission, severity, asks, look)
-}
 
 /// What makes questions about the local socket idle: the command does not go there.
 const ELSEWHERE: &[&str] = &[

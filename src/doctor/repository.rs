@@ -1,21 +1,11 @@
 //! The clock, the package sources and the half-done work of package managers.
 
 use super::Severity::{Block, Degraded, Info, Warn};
-use super::Theme::Repository;
-use super::{Answer, Case, Check, Finding, Fix};
+use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::error::Result;
 use crate::host::{APT_LISTS, DNF_REPOSITORIES, Kind};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-const fn check(
-    id: &'static str,
-    severity: super::Severity,
-    asks: &'static str,
-    look: fn(&Case) -> Result<Answer>,
-) -> Check {
-    Check::new(id, Repository, severity, asks, look)
-}
 
 pub(super) const CHECKS: &[Check] = &[
     check("clock-skew", Block, "Does the clock agree with the dates that this host shows?", clock),

@@ -3,21 +3,11 @@
 mod kernel;
 
 use super::Severity::{Block, Degraded, Info, Warn};
-use super::Theme::Storage;
-use super::{Answer, Case, Check, Finding, Fix};
+use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::error::Result;
 use crate::facts::{Cgroup, Virtualisation};
 use crate::host::Room;
 use std::path::{Path, PathBuf};
-
-const fn check(
-    id: &'static str,
-    severity: super::Severity,
-    asks: &'static str,
-    look: fn(&Case) -> Result<Answer>,
-) -> Check {
-    Check::new(id, Storage, severity, asks, look)
-}
 
 pub(super) const CHECKS: &[Check] = &[
     check("disk-full", Block, "Is there room where docker writes?", disk),

@@ -1,6 +1,6 @@
 //! The table of checks as a page for people: docs/checks.md is this text.
 
-use super::{Check, Privilege, Theme, checks, explain};
+use super::{Check, Privilege, THEMES, checks, explain};
 
 const HEAD: &str = "\
 # The checks of `rprov doctor`
@@ -20,31 +20,14 @@ They leave no trace on the host that could be looked at, or only in the text of 
 names them by that text.
 ";
 
-fn title(theme: Theme) -> &'static str {
-    match theme {
-        Theme::Permission => "Permission and endpoint",
-        Theme::Daemon => "The engine and its units",
-        Theme::Config => "daemon.json",
-        Theme::Network => "Network",
-        Theme::Storage => "Storage, kernel and limits",
-        Theme::Gpu => "NVIDIA's cards",
-        Theme::Repository => "Clock, packages and sources",
-    }
-}
-
 /// docs/checks.md
 pub fn document() -> String {
     let mut text = HEAD.to_owned();
-    let mut theme = None;
-    for check in checks() {
-        if theme != Some(check.theme) {
-            theme = Some(check.theme);
-            text.push_str(&format!(
-                "\n## {}\n\n| id | severity | asks | follows from |\n|---|---|---|---|\n",
-                title(check.theme)
-            ));
-        }
-        text.push_str(&row(check));
+    for (title, checks) in THEMES {
+        text.push_str(&format!(
+            "\n## {title}\n\n| id | severity | asks | follows from |\n|---|---|---|---|\n"
+        ));
+        checks.iter().for_each(|check| text.push_str(&row(check)));
     }
     text.push_str(TAIL);
     text.push_str("\n| id | what it means |\n|---|---|\n");

@@ -262,8 +262,7 @@ fn a_check_that_crashes_is_unknown_and_takes_no_other_along() {
     fn crashes(_: &Case) -> crate::error::Result<Answer> {
         panic!("on purpose")
     }
-    static CRASHING: super::Check =
-        super::Check::new("crashes", super::Theme::Daemon, Severity::Block, "Does it crash?", crashes);
+    static CRASHING: super::Check = super::check("crashes", Severity::Block, "Does it crash?", crashes);
     let host = caller(healthy(), 0, "");
     let facts = facts::gather(&host).expect("gathers");
     let case = Case::new(Who::default(), &facts, &host).expect("a subject");

@@ -160,7 +160,7 @@ impl Config {
 }
 
 /// A relative path is meant from where the caller stands.
-fn from_here(path: &Path) -> Result<PathBuf> {
+pub fn from_here(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path)
         .map_err(|e| Error::usage(format!("cannot read `{}`", path.display())).because(e))
 }

@@ -13,7 +13,9 @@ mod refusal;
 mod settings;
 mod site;
 
-pub use config::{Config, DEFAULT as CONFIG, Engine, Gpu, Key, Registry, Source, SourceName, wait};
+pub use config::{
+    Config, DEFAULT as CONFIG, Engine, Gpu, Key, Registry, Source, SourceName, from_here, wait,
+};
 pub use derivative::{Derivative, Release};
 pub use form::{
     Apt, BaseKey, Condition, Conflicts, Dnf, Fingerprint, Json, KeyPin, Matches, Packages, Profile,

@@ -3,12 +3,12 @@
 use super::Step;
 use crate::resources::file::{File, Node};
 use crate::resources::module::{Loaded, Module};
-use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
+use crate::resources::packages::{Manager, Package, Packages, Versions};
 use crate::resources::repository::Source;
 use crate::resources::trace::Trace;
 use crate::resources::unit::{Unit, UnitState};
 use crate::resources::{AnyWant, want};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub const TITLE: &str = "the driver";
@@ -36,17 +36,11 @@ pub fn step(asked: Asked) -> Step {
     let state: BTreeMap<String, Package> =
         asked.packages.into_iter().map(|(name, versions)| (name, Package::Wanted(versions))).collect();
     let packages = Packages {
-        manager: asked.manager,
-        names: state.keys().cloned().collect(),
         sources: asked.source.into_iter().collect(),
         preference: asked.preference.clone(),
         // The engine's transaction, unless a reboot comes first.
         others_follow: !asked.nouveau,
-        refresh: Refresh::Ours,
-        in_the_way: BTreeSet::new(),
-        let_go: BTreeSet::new(),
-        needs: Needs::default(),
-        in_full: false,
+        ..Packages::of(asked.manager, state.keys().cloned().collect())
     };
     // Before the packages: they make the initial file system anew, and it is in there.
     let blocked = asked.nouveau.then(|| {

@@ -2,7 +2,7 @@
 
 use super::{Step, daemon_json};
 use crate::resources::consequence::Consequence;
-use crate::resources::packages::{Manager, Needs, Package, Packages, Refresh, Versions};
+use crate::resources::packages::{Manager, Package, Packages, Versions};
 use crate::resources::repository::Source;
 use crate::resources::trace::Trace;
 use crate::resources::want;
@@ -37,16 +37,11 @@ pub fn step(asked: Asked) -> Step {
     let gone = gone.into_iter().map(|name| (name, Package::Removed));
     let state: BTreeMap<String, Package> = gone.chain(wanted).collect();
     let packages = Packages {
-        manager,
-        names: state.keys().cloned().collect(),
         sources: asked.sources,
-        preference: None,
-        others_follow: false,
-        refresh: Refresh::Ours,
         in_the_way: in_the_way.into_iter().collect(),
         let_go: asked.let_go,
-        needs: Needs::default(),
         in_full,
+        ..Packages::of(manager, state.keys().cloned().collect())
     };
     Step {
         traces: asked.traces,

@@ -190,6 +190,22 @@ impl Package {
 }
 
 impl Packages {
+    /// These packages, and nothing planned of them yet.
+    pub fn of(manager: Manager, names: BTreeSet<String>) -> Packages {
+        Packages {
+            manager,
+            names,
+            sources: Vec::new(),
+            others_follow: false,
+            preference: None,
+            refresh: Refresh::default(),
+            in_the_way: BTreeSet::new(),
+            in_full: false,
+            let_go: BTreeSet::new(),
+            needs: Needs::default(),
+        }
+    }
+
     /// The files that go with packages, where directories that nobody owns stay behind: with dpkg none do.
     pub fn takes_along(&self, before: &Set, after: &Set, host: &dyn Look) -> Result<Vec<PathBuf>> {
         let goes = |(name, after): &(&String, &Package)| {

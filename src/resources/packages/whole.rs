@@ -75,8 +75,7 @@ mod tests {
                 "docker-ce-cli\t1:29.7.2-1.el9\n",
             )
             .answer(Question::RpmVerify { name: "docker-ce-cli".into() }, said);
-        let packages: Packages =
-            serde_json::from_value(serde_json::json!({ "manager": "dnf", "names": names })).expect("reads");
+        let packages = Packages::of(Manager::Dnf, names.into());
         let error = packages.are_whole(&host).expect_err("files are gone").to_string();
         for word in [
             "`docker-ce-cli` is installed, and has no /usr/bin/docker, and 1 more",

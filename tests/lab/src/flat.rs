@@ -9,8 +9,6 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DAY: i64 = 24 * 3600;
-
 /// The variants that there are of a flat repository; the others are 404.
 pub const VARIANTS: [Variant; 14] = [
     Variant::Good,
@@ -62,16 +60,6 @@ impl Flat<'_> {
         }
     }
 
-    fn date(&self, variant: Variant) -> i64 {
-        match variant {
-            Variant::Older => self.date - 30 * DAY,
-            Variant::OnlyOld => self.date - DAY,
-            Variant::Newer => self.date + 60,
-            Variant::Future => self.date + 3650 * DAY,
-            _ => self.date,
-        }
-    }
-
     /// Links the packages of so many generations into a directory.
     fn link(&self, count: usize, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).context("making a repository")?;
@@ -114,7 +102,7 @@ impl Flat<'_> {
             label: self.label,
             suite: "",
             components: "",
-            date: self.date(variant),
+            date: variant.date(self.date),
             valid_until: None,
         };
         release::write_by(dir, &about, &self.signers(variant), signer)?;
@@ -162,7 +150,7 @@ impl Flat<'_> {
             sh::run(&delete)?;
             rpm::sign(&rpm::list(dir)?, self.signers(variant)[0], signer)?;
         }
-        rpm::index(dir, self.date(variant))?;
+        rpm::index(dir, variant.date(self.date))?;
         (self.indexed)(dir, self.count(variant))?;
         let data = dir.join("repodata");
         let repomd = data.join("repomd.xml");
@@ -191,7 +179,7 @@ impl Flat<'_> {
     /// Each variant's files have a time of their own, or "not modified" would be the answer after a switch.
     fn touch(&self, variant: Variant, dir: &Path) -> Result<()> {
         let place = VARIANTS.iter().position(|other| *other == variant).unwrap_or_default();
-        let time = format!("@{}", self.date(variant) + place as i64);
+        let time = format!("@{}", variant.date(self.date) + place as i64);
         for name in ["Packages", "Packages.gz", "Packages.bz2", "Release", "InRelease", "Release.gpg"] {
             sh::run(&["touch", "-d", &time, &dir.join(name).to_string_lossy()])?;
         }

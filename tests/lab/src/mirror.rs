@@ -139,7 +139,8 @@ impl Variant {
         }
     }
 
-    fn date(self, good: i64) -> i64 {
+    /// When its index was made, beside that of the good one.
+    pub fn date(self, good: i64) -> i64 {
         match self {
             Variant::Older => good - 30 * DAY,
             Variant::OnlyOld | Variant::Expired => good - DAY,
