@@ -1,6 +1,7 @@
 //! What may happen to a host of the dnf family beside the main job: signals, proxies, cut-off transactions, files of others.
 
 use super::common::{INSTALL, LONG, engine_works, leaves_all_alone, packages_are_whole, says, succeeds};
+use super::gate::{self, Manager, until, with_gate};
 use super::product::{QUIET, host, install, rprov, uninstall, version};
 use super::uninstall::{EXCEPTIONS, back};
 use crate::Host;
@@ -12,7 +13,7 @@ use crate::net;
 use crate::proxy::Proxy;
 use crate::scenario::Scenario;
 use anyhow::{Result, ensure};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -47,39 +48,6 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
-const GATE: &str = "/run/gate";
-
-/// Makes dnf stand still before each transaction, its locks held, while the gate is shut.
-fn with_gate(host: &Host) -> Result<()> {
-    let plugin = format!(
-        "import dnf, os, time\n\nclass Gate(dnf.Plugin):\n    name = 'gate'\n\n    def pre_transaction(self):\n        \
-         open('{GATE}.reached', 'w').close()\n        while os.path.exists('{GATE}'):\n            time.sleep(0.05)\n"
-    );
-    host.write("/usr/lib/python3/dist-packages/dnf-plugins/gate.py", plugin)?;
-    host.write("/etc/dnf/plugins/gate.conf", "[main]\nenabled = 1\n")
-}
-
-fn shut(host: &Host) -> Result<()> {
-    host.sh(&format!("rm -f {GATE}.reached; touch {GATE}"))?.ok().map(drop)
-}
-
-fn open(host: &Host) -> Result<()> {
-    host.sh(&format!("rm {GATE}"))?.ok().map(drop)
-}
-
-fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(90);
-    while !so()? {
-        ensure!(Instant::now() < end, "it never came to pass: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
-fn in_the_middle(host: &Host) -> Result<()> {
-    until("dnf is in the middle of its transaction", || Ok(host.exists(&format!("{GATE}.reached"))))
-}
-
 fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
     uninstall(host, &["--purge-data"])?;
     packages_are_whole(host)?;
@@ -95,39 +63,16 @@ fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     with_gate(&host)?;
     let fresh = host.state()?;
-
-    shut(&host)?;
-    let mut once = host.on_terminal("rprov install --yes")?;
-    in_the_middle(&host)?;
-    once.send(b"\x03")?;
-    std::thread::sleep(Duration::from_millis(300));
-    ensure!(once.running(), "one Ctrl-C ended the run in the middle of a change:\n{}", once.said());
-    open(&host)?;
-    let output = once.wait(LONG)?.code_is(130)?;
-    ensure!(output.stdout.contains("interrupted") && output.stdout.contains("hint:"), "{}", output.text());
-    packages_are_whole(&host)?;
-    ensure!(host.packages()?.contains_key("docker-ce"), "the change in hand was not finished");
-    host.run(&["rprov", "status"])?.code_is(3)?;
-    succeeds(&host, INSTALL)?;
-    engine_works(&host)?;
-    restores(&host, &fresh)?;
-
-    shut(&host)?;
-    let mut twice = host.on_terminal("rprov install --yes")?;
-    in_the_middle(&host)?;
-    twice.send(b"\x03")?;
-    std::thread::sleep(Duration::from_millis(300));
-    twice.send(b"\x03")?;
-    twice.wait(Duration::from_secs(20))?.code_is(130)?;
-    ensure!(host.sh("pgrep -x dnf")?.code == 0, "dnf did not outlive the run");
-    let short = host.run_within(LONG, &["rprov", "install", "--yes", "--wait", "1s"])?.code_is(5)?;
-    says(&short, &["error:", "holds dnf's lock", "--wait"])?;
-    let next = host.spawn(INSTALL)?;
-    std::thread::sleep(Duration::from_secs(2));
-    open(&host)?;
-    next.wait(LONG)?.ok()?;
-    engine_works(&host)?;
-    restores(&host, &fresh)
+    let dnf = Manager {
+        program: "dnf",
+        holds: "holds dnf's lock",
+        waits: &|_| {
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(())
+        },
+        restores: &|| restores(&host, &fresh),
+    };
+    gate::ctrl_c(&host, &dnf)
 }
 
 /// The power goes before the files are on the disk, and after rpm's database is.

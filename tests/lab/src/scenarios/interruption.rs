@@ -1,6 +1,7 @@
 //! Stopped, killed, crashed, interrupted or doubled at any point: the next run goes on, and uninstall goes back.
 
 use super::common::{DATA, INSTALL, LONG, UNINSTALL, engine_works, host, packages_are_whole, says, succeeds};
+use super::gate::{self, Manager, in_the_middle, open, shut, until, with_gate};
 use super::uninstall::{EXCEPTIONS, back};
 use crate::identity::Identity;
 use crate::lab::Lab;
@@ -10,7 +11,7 @@ use crate::tree::State;
 use crate::{Host, cache, cargo, sh};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -158,16 +159,6 @@ fn entries(host: &Host) -> Result<Vec<String>> {
     whole.lines().map(name).collect()
 }
 
-/// Waits until something is so.
-fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(90);
-    while !so()? {
-        ensure!(Instant::now() < end, "it never came to pass: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
 fn killed(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     let fresh = host.state()?;
@@ -217,65 +208,17 @@ fn crashed(lab: &Lab, identity: Identity) -> Result<()> {
     back(&fresh, &host.state()?, &[EXCEPTIONS, DATA, &boot].concat())
 }
 
-const GATE: &str = "/run/gate";
-
-/// Makes apt stand still in the middle of each transaction, its locks held, while the gate is shut.
-fn with_gate(host: &Host) -> Result<()> {
-    let hook = format!(
-        "DPkg::Pre-Invoke {{ \"touch {GATE}.reached; while [ -e {GATE} ]; do sleep 0.05; done\"; }};\n"
-    );
-    host.write("/etc/apt/apt.conf.d/99gate", hook)
-}
-
-fn shut(host: &Host) -> Result<()> {
-    host.sh(&format!("rm -f {GATE}.reached; touch {GATE}"))?.ok().map(drop)
-}
-
-fn open(host: &Host) -> Result<()> {
-    host.sh(&format!("rm {GATE}"))?.ok().map(drop)
-}
-
-fn in_the_middle(host: &Host) -> Result<()> {
-    until("apt is in the middle of its transaction", || Ok(host.exists(&format!("{GATE}.reached"))))
-}
-
 fn ctrl_c(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     with_gate(&host)?;
     let fresh = host.state()?;
-
-    shut(&host)?;
-    let mut once = host.on_terminal("rprov install --yes")?;
-    in_the_middle(&host)?;
-    once.send(b"\x03")?;
-    std::thread::sleep(Duration::from_millis(300));
-    ensure!(once.running(), "one Ctrl-C ended the run in the middle of a change:\n{}", once.said());
-    open(&host)?;
-    let output = once.wait(LONG)?.code_is(130)?;
-    ensure!(output.stdout.contains("interrupted") && output.stdout.contains("hint:"), "{}", output.text());
-    packages_are_whole(&host)?;
-    ensure!(host.packages()?.contains_key("docker-ce"), "the change in hand was not finished");
-    host.run(&["rprov", "status"])?.code_is(3)?;
-    succeeds(&host, INSTALL)?;
-    engine_works(&host)?;
-    restores(&host, &fresh)?;
-
-    shut(&host)?;
-    let mut twice = host.on_terminal("rprov install --yes")?;
-    in_the_middle(&host)?;
-    twice.send(b"\x03")?;
-    std::thread::sleep(Duration::from_millis(300));
-    twice.send(b"\x03")?;
-    twice.wait(Duration::from_secs(20))?.code_is(130)?;
-    ensure!(host.sh("pgrep -x apt-get")?.code == 0, "apt did not outlive the run");
-    let short = host.run_within(LONG, &["rprov", "install", "--yes", "--wait", "1s"])?.code_is(5)?;
-    says(&short, &["error:", "(apt-get)", "--wait"])?;
-    let mut next = host.spawn(INSTALL)?;
-    next.wait_for("(apt-get)", Duration::from_secs(60))?;
-    open(&host)?;
-    next.wait(LONG)?.ok()?;
-    engine_works(&host)?;
-    restores(&host, &fresh)
+    let apt = Manager {
+        program: "apt-get",
+        holds: "(apt-get)",
+        waits: &|next| next.wait_for("(apt-get)", Duration::from_secs(60)),
+        restores: &|| restores(&host, &fresh),
+    };
+    gate::ctrl_c(&host, &apt)
 }
 
 fn lost_terminal(lab: &Lab, identity: Identity) -> Result<()> {

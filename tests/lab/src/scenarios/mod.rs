@@ -14,6 +14,7 @@ mod derivatives;
 mod dnf;
 mod dnf_more;
 mod doctor;
+mod gate;
 mod gpu;
 mod gpu_driver;
 mod holds;
