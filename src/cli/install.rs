@@ -15,7 +15,7 @@ use crate::host::{Look, Question};
 use crate::lockfile::Lock;
 use crate::plan::{self, Plan};
 use crate::profile::gpu::Decided;
-use crate::profile::{self, Config, Engine, Flags, Library, Settings, preconditions};
+use crate::profile::{self, Config, Engine, Flags, Gpu, Library, Settings, preconditions};
 use crate::receipt::{self, Entry, Past};
 use crate::resources::AnyChange;
 use crate::steps::Step;
@@ -36,6 +36,8 @@ pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
     Ok(if exit_code && !plan.is_empty() { Exit::Difference } else { Exit::Done })
 }
 
+const IMAGE: &str = "systemd does not run here: nothing was started or tried; the engine starts when a machine of this image boots";
+
 /// How a run ends.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
@@ -45,7 +47,7 @@ pub struct End {
 
 pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) -> Result<Exit> {
     let asking = run.host(None);
-    super::may_change(&facts::gather(&asking)?)?;
+    super::may_change_files(&facts::gather(&asking)?)?;
     let (facts, settings, steps) = prepare(run, wanted, changing.wait, &asking)?;
     let host = run.host(Some(settings.wait));
     host.hear_signals()?;
@@ -77,6 +79,10 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) ->
     make(run, &plan, &earlier, &settings, reboots, &host)?;
     if reboots {
         return resume::reboot(run, end.reboot, &host);
+    }
+    if facts.is_image() {
+        run.tell(&Event::Note { text: IMAGE.into() });
+        return Ok(Exit::Done);
     }
     if gpu.is_some() {
         crate::smoke::gpu::refresh(&host)?;
@@ -120,6 +126,9 @@ fn prepare(
         engine: wanted.engine,
     };
     let (facts, mut settings) = settle(flags, &wanted.configuration, host)?;
+    if run.verb == "install" && settings.wish.gpu != Gpu::Toolkit {
+        super::systemd_runs(&facts)?;
+    }
     lock.as_ref().map_or(Ok(()), |lock| lock.is_for(&facts))?;
     users_exist(&settings.users, host)?;
     settings.wants_toolkit(&facts)?;

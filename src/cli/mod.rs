@@ -93,15 +93,33 @@ fn typed() -> Vec<String> {
 
 /// Every command that changes something is root's, on a host that systemd runs.
 fn may_change(facts: &facts::Facts) -> Result<()> {
+    is_root(facts)?;
+    systemd_runs(facts)
+}
+
+/// The same, or the files of an image: what is wanted of one tells whether it may be prepared.
+fn may_change_files(facts: &facts::Facts) -> Result<()> {
+    if facts.is_image() { is_root(facts) } else { may_change(facts) }
+}
+
+fn is_root(facts: &facts::Facts) -> Result<()> {
     if !facts.root {
         return Err(Error::refused("cannot change this host")
             .because("rprov does not run as root")
             .hint(format!("sudo rprov {}", typed().join(" "))));
     }
+    Ok(())
+}
+
+fn systemd_runs(facts: &facts::Facts) -> Result<()> {
     if facts.init != facts::Init::Systemd {
+        let where_we_are = match facts.init {
+            facts::Init::Chroot => "this is a chroot".to_owned(),
+            _ => format!("process 1 is `{}`", facts.first_process),
+        };
         return Err(Error::refused("cannot change this host")
-            .because(format!("systemd does not run here: process 1 is `{}`", facts.first_process))
-            .hint("run rprov on the host itself, not in a chroot or a container; in WSL 2 put `systemd=true` below `[boot]` in /etc/wsl.conf"));
+            .because(format!("systemd does not run here: {where_we_are}"))
+            .hint("run rprov on the host itself, not in a chroot or a container; `--gpu=toolkit` prepares an image; in WSL 2 put `systemd=true` below `[boot]` in /etc/wsl.conf"));
     }
     Ok(())
 }

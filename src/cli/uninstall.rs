@@ -17,7 +17,7 @@ const VERBS: [&str; 2] = ["install", "upgrade"];
 
 pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) -> Result<Exit> {
     let host = run.host(changing.wait);
-    super::may_change(&facts::gather(&host)?)?;
+    super::may_change_files(&facts::gather(&host)?)?;
     host.hear_signals()?;
     let _lock = lock(&host)?;
     let all = receipt::all(Path::new("/"))?;

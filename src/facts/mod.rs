@@ -50,6 +50,14 @@ pub struct Facts {
     pub gpu: Option<Gpu>,
 }
 
+impl Facts {
+    /// Whether these are the files of a machine that does not run: a chroot, or a container without a systemd.
+    pub fn is_image(&self) -> bool {
+        let contained = matches!(self.virtualisation, Virtualisation::Container(_));
+        self.init == Init::Chroot || (self.init == Init::Other && contained)
+    }
+}
+
 /// Whether the clock is known to be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -120,6 +120,8 @@ pub enum Question {
     Dnf(DnfQuestion),
     /// `systemctl show UNIT`, the named properties only.
     UnitShow { unit: String },
+    /// `systemctl is-enabled UNIT`, which reads files where no systemd runs.
+    UnitFile { unit: String },
     /// `systemctl show` of several units at once: a block each, in this order.
     UnitsShow { units: Vec<String> },
     /// `iptables-save` of the table `nat`, by the tool that the host's alternatives choose, or by this one.

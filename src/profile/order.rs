@@ -13,6 +13,7 @@ use crate::resources::json_keys::{Defaults, Engine, flags_without_hosts};
 use crate::resources::packages::{Manager, Versions};
 use crate::resources::repository::{Source, apt, dnf};
 use crate::resources::trace::Trace;
+use crate::resources::unit::UnitState;
 use crate::steps::drop_in::DropIn;
 use crate::steps::{self, Step, daemon_json, docker_group, hold, members, registry, repository, units};
 use crate::trust::apt::AptSource;
@@ -39,6 +40,7 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
         Repository::Dnf(_) => Manager::Dnf,
     };
     let starts_nothing = manager == Manager::Dnf;
+    let running = if facts.is_image() { UnitState::ENABLED } else { UnitState::RUNNING };
     let gpu = settings.decide_gpu(facts, upgrade)?;
     let mut keys = daemon_config::keys_to_set(&settings.daemon_asked());
     keys.extend(settings.site.gpu_keys.clone());
@@ -79,7 +81,7 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
             restarts: gpu.is_some().then(|| profile.units.engine.clone()),
         }),
         members::step(&settings.users, &profile.group),
-        units::step(&profile.units.start, starts_nothing || settings.site.starts_forbidden),
+        units::step(&profile.units.start, running, starts_nothing || settings.site.starts_forbidden),
     ]);
     let held = held(settings, facts);
     if !held.is_empty() {

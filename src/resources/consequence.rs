@@ -1,6 +1,6 @@
 //! What a change owes afterwards: systemd reads its files again, a unit restarts or reloads.
 
-use super::unit::{Shown, Unit};
+use super::unit::{Shown, Unit, systemd_runs};
 use crate::error::Result;
 use crate::host::{Command, Look, Touch};
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,8 @@ impl Consequence {
     /// is not there or not running, so that its next start reads everything anyway.
     pub fn is_paid(&self, since_us: u64, host: &dyn Look) -> Result<bool> {
         match self {
-            Consequence::ReloadSystemd => Ok(false),
+            // In an image the machine's first boot reads everything.
+            Consequence::ReloadSystemd => Ok(!systemd_runs(host)?),
             Consequence::RestartUnit { unit } | Consequence::ReloadUnit { unit } => {
                 let shown = Shown::of(host, unit)?;
                 let running = matches!(shown.get("ActiveState"), "active" | "activating" | "reloading");

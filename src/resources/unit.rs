@@ -27,15 +27,25 @@ pub struct UnitState {
 
 impl UnitState {
     pub const RUNNING: UnitState = UnitState { missing: false, masked: false, enabled: true, active: true };
+    /// In an image, where nothing runs: it starts when a machine of it boots.
+    pub const ENABLED: UnitState = UnitState { active: false, ..UnitState::RUNNING };
 }
 
-/// What `systemctl show` says of one unit.
+/// Whether systemd runs here (sd_booted(3)); an image that is built has its programs, and nothing that runs.
+pub fn systemd_runs(host: &dyn Look) -> Result<bool> {
+    host.exists(Path::new("/run/systemd/system"))
+}
+
+/// What `systemctl show` says of one unit; in a chroot it is silent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shown(BTreeMap<String, String>);
 
 impl Shown {
     pub fn of(host: &dyn Look, unit: &str) -> Result<Shown> {
         let answer = host.query(&Question::UnitShow { unit: unit.to_owned() })?;
+        if !answer.ok() && !systemd_runs(host)? {
+            return Ok(Shown::default());
+        }
         if !answer.ok() {
             return Err(Error::failed(format!("cannot ask systemd about `{unit}`")).tail(&answer.stderr));
         }
@@ -55,6 +65,12 @@ impl Shown {
             return 0;
         }
         crate::clock::now_us().saturating_sub(crate::clock::up_us().saturating_sub(started))
+    }
+    /// What `systemctl is-enabled` says, where there is no manager to ask: nothing, or a word since systemd 253, of a unit
+    /// that is not there.
+    fn of_file(word: &str) -> Shown {
+        let load = if matches!(word, "" | "not-found") { "not-found" } else { "" };
+        Shown::parse(&format!("LoadState={load}\nUnitFileState={word}"))
     }
     fn state(&self) -> UnitState {
         let file = self.get("UnitFileState");
@@ -92,7 +108,12 @@ impl Resource for Unit {
     type State = UnitState;
 
     fn get(&self, host: &dyn Look) -> Result<UnitState> {
-        Ok(Shown::of(host, &self.name)?.state())
+        let shown = Shown::of(host, &self.name)?;
+        if !shown.0.is_empty() {
+            return Ok(shown.state());
+        }
+        let file = host.query(&Question::UnitFile { unit: self.name.clone() })?;
+        Ok(UnitState { active: false, ..Shown::of_file(file.stdout.trim()).state() })
     }
 
     fn set(&self, state: &UnitState, host: &dyn Touch) -> Result<()> {
@@ -117,7 +138,10 @@ impl Resource for Unit {
     /// A unit that was stopped is drift, whoever stopped it.
     fn drifted(&self, after: &UnitState, host: &dyn Look) -> Result<Option<UnitState>> {
         let now = self.get(host)?;
-        Ok((!Self::meets(&now, after)).then_some(now))
+        // An image's unit was enabled only: it runs since the machine booted.
+        let booted = UnitState { active: now.active, ..*after };
+        let as_made = Self::meets(&now, if *after == UnitState::ENABLED { &booted } else { after });
+        Ok((!as_made).then_some(now))
     }
 
     fn describe(&self, before: &UnitState, after: &UnitState) -> Vec<Line> {
@@ -239,6 +263,8 @@ pub fn first_error(journal: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Output;
+    use crate::host::fake::FakeHost;
 
     #[test]
     fn the_journals_first_error_is_found_behind_the_noise() {
@@ -260,6 +286,38 @@ mod tests {
             docker.service: Main process exited, code=exited, status=1/FAILURE\n\
             Failed to start docker.service - Docker Application Container Engine.";
         assert_eq!(first_error(journal), Some("mkdir /proc/nowhere: no such file or directory"));
+    }
+
+    #[test]
+    fn in_an_image_the_files_say_whether_a_unit_is_enabled() {
+        let unit = Unit { name: "docker.service".into() };
+        let show = || Question::UnitShow { unit: unit.name.clone() };
+        let file = || Question::UnitFile { unit: unit.name.clone() };
+        let offline =
+            Output { code: 1, stderr: "System has not been booted with systemd".into(), ..Output::default() };
+        let container = FakeHost::new().answer_whole(show(), offline);
+        let chroot = FakeHost::new().answer(show(), "");
+        for host in [&container, &chroot] {
+            let get = |said: &str| unit.get(&host.clone().answer(file(), said)).expect("answers");
+            assert_eq!(get("enabled\n"), UnitState::ENABLED);
+            assert!(get("").missing && get("not-found\n").missing && get("masked\n").masked);
+        }
+        let broken = container.directory("/run/systemd/system");
+        assert!(unit.get(&broken).is_err(), "a systemd that runs and does not answer is an error");
+    }
+
+    #[test]
+    fn a_unit_of_an_image_that_runs_on_its_machine_has_not_drifted() {
+        let unit = Unit { name: "docker.service".into() };
+        let says = |active: &str, file: &str| {
+            let said = format!("LoadState=loaded\nActiveState={active}\nUnitFileState={file}\n");
+            FakeHost::new().answer(Question::UnitShow { unit: "docker.service".into() }, &said)
+        };
+        let drifted =
+            |after: UnitState, host: FakeHost| unit.drifted(&after, &host).expect("looks").is_some();
+        assert!(!drifted(UnitState::ENABLED, says("active", "enabled")));
+        assert!(drifted(UnitState::ENABLED, says("active", "disabled")));
+        assert!(drifted(UnitState::RUNNING, says("inactive", "enabled")));
     }
 
     #[test]

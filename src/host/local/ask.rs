@@ -82,6 +82,7 @@ fn argv(question: &Question) -> Vec<String> {
             argv
         }
         Question::UnitShow { unit } => words(&["systemctl", "show", "-p", PROPERTIES, unit]),
+        Question::UnitFile { unit } => words(&["systemctl", "is-enabled", unit]),
         Question::UnitsShow { units } => {
             let mut argv = words(&["systemctl", "show", "-p", PROPERTIES]);
             argv.extend(units.iter().cloned());

@@ -17,6 +17,7 @@ mod doctor;
 mod gate;
 mod gpu;
 mod gpu_driver;
+mod gpu_image;
 mod holds;
 mod interruption;
 mod json_stream;
@@ -61,4 +62,5 @@ pub const ALL: &[&[Scenario]] = &[
     card::ALL,
     gpu::ALL,
     gpu_driver::ALL,
+    gpu_image::ALL,
 ];
