@@ -36,7 +36,7 @@ pub const ALL: &[Scenario] = &[
 ];
 
 /// A booted machine with these cards, and rprov in it.
-fn machine(lab: &Lab, identity: Identity, cards: &[Card]) -> Result<Host> {
+pub fn machine(lab: &Lab, identity: Identity, cards: &[Card]) -> Result<Host> {
     let host = host(lab, identity)?;
     host.cards(cards)?;
     // The pretended kernel lists no modules: this one the engine is refused without.
@@ -51,7 +51,7 @@ fn machine(lab: &Lab, identity: Identity, cards: &[Card]) -> Result<Host> {
 }
 
 /// The card is in reach of the host, of the engine and of a container, and nothing is left to do.
-fn card_works(host: &Host) -> Result<()> {
+pub fn card_works(host: &Host) -> Result<()> {
     host.run(&["nvidia-smi", "-L"])?.ok()?;
     has_toolkit(host, VERSIONS[2])?;
     let log = host.read("/var/log/nvidia-container-runtime.log")?;
@@ -71,12 +71,12 @@ fn reboot(lab: &Lab, identity: Identity) -> Result<()> {
     let said = rprov(&host, &["install", "--yes", "--gpu", "--reboot"])?;
     ensure!(said.code == 6, "it ended with {}:\n{}", said.code, said.text());
     host.rebooted(Duration::from_secs(60))?;
-    resumed(&host)?;
+    resumed(&host, "attempt 1 of 2")?;
     card_works(&host)
 }
 
 /// The unit has done what was left, and is gone with all that it needed.
-fn resumed(host: &Host) -> Result<()> {
+pub fn resumed(host: &Host, attempt: &str) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(180);
     while host.exists("/etc/systemd/system/rprov-resume.service") {
         let state =
@@ -90,7 +90,7 @@ fn resumed(host: &Host) -> Result<()> {
         ensure!(!host.exists(path), "{path} is left");
     }
     let journal = host.journal("rprov-resume.service")?;
-    ensure!(journal.contains("attempt 1 of 2"), "{journal}");
+    ensure!(journal.contains(attempt), "{journal}");
     Ok(())
 }
 
@@ -107,9 +107,8 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
 }
 
 /// What a driver leaves until the next boot.
-const LEFT: &[(&str, &str)] = &[
+pub const LEFT: &[(&str, &str)] = &[
     ("/boot/*", "the initial file system, made anew when the driver came and when it went"),
-    ("/usr/src/*", "directories that the lab's stubs of headers and sources do not own"),
     ("/usr/lib/lab/*", "the lab's own notes of the pretended machine"),
 ];
 

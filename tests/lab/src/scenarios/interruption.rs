@@ -69,9 +69,9 @@ const SAMPLING: Identity = Identity::Debian12;
 const SAMPLING_DNF: Identity = Identity::Rocky9;
 const PURGE: &[&str] = &["rprov", "uninstall", "--yes", "--purge-data"];
 /// What the shell says of a program that SIGKILL ended.
-const KILLED: i32 = 137;
+pub const KILLED: i32 = 137;
 /// More entries than any install has.
-const MANY: usize = 200;
+pub const MANY: usize = 200;
 
 /// Runs an install that stops after writing its n-th entry; whether it stopped there.
 fn stopped_at(host: &Host, n: usize) -> Result<bool> {

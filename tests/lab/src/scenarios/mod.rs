@@ -18,6 +18,7 @@ mod gate;
 mod gpu;
 mod gpu_driver;
 mod gpu_image;
+mod gpu_resume;
 mod holds;
 mod interruption;
 mod json_stream;
@@ -63,4 +64,5 @@ pub const ALL: &[&[Scenario]] = &[
     gpu::ALL,
     gpu_driver::ALL,
     gpu_image::ALL,
+    gpu_resume::ALL,
 ];
