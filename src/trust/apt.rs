@@ -1,6 +1,6 @@
 //! How an apt index becomes verified: InRelease by the pinned key, Packages by the digest that InRelease holds.
 
-use super::{Pin, signed_text};
+use super::{Pin, no_rollback, signed_text, utc};
 use crate::error::{Error, Exit, Result};
 use crate::host::Look;
 use crate::host::fetch::mask;
@@ -224,12 +224,7 @@ fn check_dates(release: &Release, signed_at: i64, now: i64, newest_accepted: Opt
             .because(format!("it was until {}, and it is {} by this host's clock", utc(end), utc(now)))
             .hint("use a mirror that is kept up to date, or set the clock"));
     }
-    if let Some(newest) = newest_accepted.filter(|newest| release.date < *newest) {
-        return Err(Error::refused("the index is older than one that was accepted before")
-            .because(format!("it was made at {}, the other at {}", utc(release.date), utc(newest)))
-            .hint("use a mirror that is kept up to date"));
-    }
-    Ok(())
+    no_rollback(release.date, newest_accepted)
 }
 
 /// Packages, uncompressed; from the first place that has it as it was signed.
@@ -393,10 +388,6 @@ fn digits(sha256: &str) -> Option<String> {
 fn parse_date(text: &str) -> Option<i64> {
     let text = text.strip_suffix("UTC").map_or(text.to_owned(), |time| format!("{time}+0000"));
     jiff::fmt::rfc2822::parse(&text).ok().map(|time| time.timestamp().as_second())
-}
-
-fn utc(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
 /// A URL as the name of a list: without scheme and user, `/` as `_`, and what apt quotes as `%xx`.

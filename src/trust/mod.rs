@@ -250,6 +250,18 @@ fn claimed_time(message: &[u8]) -> SystemTime {
     newest
 }
 
+/// An older index may lack what mends a hole: whoever serves it has stopped, or wants it so.
+fn no_rollback(made: i64, newest_accepted: Option<i64>) -> Result<()> {
+    let Some(newest) = newest_accepted.filter(|newest| made < *newest) else { return Ok(()) };
+    Err(Error::refused("the index is older than one that was accepted before")
+        .because(format!("it was made at {}, the other at {}", utc(made), utc(newest)))
+        .hint("use a mirror that is kept up to date"))
+}
+
+fn utc(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
 fn seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_secs()).ok()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! How a repository of rpms whose index is signed becomes trusted: repomd.xml by the pinned key, the list of packages by the digest in it, each package by the digest in that.
 
-use super::{Pin, signed_bytes};
+use super::{Pin, no_rollback, signed_bytes};
 use crate::error::{Error, Result};
 use crate::host::Look;
 use crate::host::fetch::mask;
@@ -19,8 +19,8 @@ const LIST_LIMIT: u64 = 64 << 20;
 pub struct RpmIndex {
     /// The SHA-256 of every package, in lower-case hexadecimal digits.
     digests: BTreeSet<String>,
-    /// Seconds since the epoch.
-    pub signed_at: i64,
+    /// When its list of packages was made, in seconds since the epoch.
+    pub made: i64,
 }
 
 impl RpmIndex {
@@ -47,8 +47,9 @@ impl RpmIndex {
 /// Fetches and verifies the index of a repository.
 ///
 /// # Errors
-/// None there, a signature that is not the pinned key's, a list that is not what was signed: refused.
-pub fn rpm_index(host: &dyn Look, url: &str, pin: &Pin) -> Result<RpmIndex> {
+/// None there, a signature that is not the pinned key's, one from before `newest_accepted` (seconds since the epoch), a
+/// list that is not what was signed: refused.
+pub fn rpm_index(host: &dyn Look, url: &str, pin: &Pin, newest_accepted: Option<i64>) -> Result<RpmIndex> {
     let place = format!("{url}/repodata/repomd.xml");
     let about = |error: Error| error.because(format!("that is `{}`", mask(&place)));
     let repomd = host.fetch(&place, INDEX_LIMIT).map_err(|error| unpublished(error, url))?;
@@ -62,6 +63,8 @@ pub fn rpm_index(host: &dyn Look, url: &str, pin: &Pin) -> Result<RpmIndex> {
     })?;
     let text = String::from_utf8_lossy(&repomd);
     let list = primary(&text).ok_or_else(|| about(Error::refused("the index names no list of packages")))?;
+    let made = list.made.unwrap_or(signed_at);
+    no_rollback(made, newest_accepted).map_err(about)?;
     let packed = host.fetch(&format!("{url}/{}", list.path), LIST_LIMIT)?;
     if hex(&packed) != list.sha256 {
         let what = format!("`{}` is not what was signed", mask(&list.path));
@@ -77,7 +80,7 @@ pub fn rpm_index(host: &dyn Look, url: &str, pin: &Pin) -> Result<RpmIndex> {
         });
     }
     let plain = unpacked(&packed, &list.path)?;
-    Ok(RpmIndex { digests: digests(&String::from_utf8_lossy(&plain)), signed_at })
+    Ok(RpmIndex { digests: digests(&String::from_utf8_lossy(&plain)), made })
 }
 
 fn unpublished(error: Error, url: &str) -> Error {
@@ -95,6 +98,8 @@ struct List {
     sha256: String,
     /// In bytes, as it is packed.
     size: Option<u64>,
+    /// In seconds since the epoch.
+    made: Option<i64>,
 }
 
 /// `<data type="primary"><checksum type="sha256">…</checksum>…<location href="…"/>…</data>`
@@ -104,9 +109,11 @@ fn primary(repomd: &str) -> Option<List> {
     let (_, checksum) = data.split_once("<checksum type=\"sha256\">")?;
     let (_, location) = data.split_once("<location href=\"")?;
     let path = location.split('"').next()?.to_owned();
-    let size = data.split_once("<size>").and_then(|(_, rest)| rest.split('<').next()?.trim().parse().ok());
+    let number = |element: &str| data.split_once(element)?.1.split('<').next()?.trim().parse::<u64>().ok();
+    let made = number("<timestamp>").and_then(|seconds| seconds.try_into().ok());
     let inside = !path.starts_with('/') && !path.contains("..") && !path.contains("://");
-    inside.then_some(List { path, size, sha256: checksum.split('<').next()?.trim().to_ascii_lowercase() })
+    let sha256 = checksum.split('<').next()?.trim().to_ascii_lowercase();
+    inside.then_some(List { path, sha256, size: number("<size>"), made })
 }
 
 /// `<checksum type="sha256" pkgid="YES">…</checksum>`, one a package.
@@ -148,10 +155,10 @@ mod tests {
     fn the_list_is_found_in_the_index_and_the_digests_in_the_list() {
         let repomd = "<repomd>\n<data type=\"filelists\"><location href=\"x\"/></data>\n<data type=\"primary\">\n\
             <checksum type=\"sha256\">AB</checksum>\n<open-checksum type=\"sha256\">cd</open-checksum>\n\
-            <location href=\"repodata/ab-primary.xml.gz\"/>\n<size>17</size>\n</data>\n</repomd>";
+            <location href=\"repodata/ab-primary.xml.gz\"/>\n<timestamp>1795260192</timestamp>\n<size>17</size>\n</data>\n</repomd>";
         let list = primary(repomd).expect("is there");
-        let found = (list.path.as_str(), list.sha256.as_str(), list.size);
-        assert_eq!(found, ("repodata/ab-primary.xml.gz", "ab", Some(17)));
+        let found = (list.path.as_str(), list.sha256.as_str(), list.size, list.made);
+        assert_eq!(found, ("repodata/ab-primary.xml.gz", "ab", Some(17), Some(1_795_260_192)));
         for outside in ["/etc/passwd", "../x", "https://elsewhere.example/x"] {
             let repomd = repomd.replace("repodata/ab-primary.xml.gz", outside);
             assert!(primary(&repomd).is_none(), "{outside}");

@@ -138,6 +138,9 @@ pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
     let now = packages.get(host)?;
     let actions = packages.actions_between(&now, state);
     if !actions.is_empty() {
+        for source in packages.dnf_sources() {
+            repository::accept(host, source)?;
+        }
         sweep_cut_off(&now, host)?;
         packages.transact_rpms(&actions, state, host)?;
     }

@@ -1,9 +1,9 @@
 //! A source as apt reads it: one-line and deb822 files, their keys, and the index behind them.
 
-use super::{Files, Repository, Source as AnySource, place_of, same_address, shortened};
-use crate::error::{Error, OrFail, Result};
+use super::{Files, Repository, Source as AnySource, accepted, place_of, same_address, shortened};
+use crate::error::{Error, Result};
 use crate::host::fetch::mask;
-use crate::host::{Look, Owner, Touch};
+use crate::host::{Look, Touch};
 use crate::resources::Resource;
 use crate::resources::apt;
 use crate::resources::file::Node;
@@ -73,10 +73,6 @@ impl Source {
 const SOURCES_LIST: &str = "/etc/apt/sources.list";
 const SOURCES_PARTS: &str = "/etc/apt/sources.list.d";
 const TRUSTED_PARTS: &str = "/etc/apt/trusted.gpg.d";
-/// Where rprov keeps what it must remember.
-const STATE: &str = "/var/lib/rprov";
-/// The newest index that was accepted from each source: an older one is a rollback.
-const ACCEPTED: &str = "/var/lib/rprov/accepted.json";
 
 /// One source as apt reads it, from a one-line or a deb822 file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -437,19 +433,13 @@ pub fn accept(host: &dyn Touch, source: &Source) -> Result<()> {
         Error::try_again(format!("cannot use the index of `{}`", mask(&source.index.root)))
             .because("apt did not fetch it")
     })?;
-    let mut accepted = accepted(host)?;
-    let (before, now) = (accepted.get(&id(source)).copied(), date(&bytes, source, host)?);
+    let (before, now) = (accepted::newest(host, &id(source))?, date(&bytes, source, host)?);
     if before.is_some_and(|before| now < before) {
         return Err(Error::refused(format!("cannot use the index of `{}`", mask(&source.index.root)))
             .because("apt fetched one that is older than one that was accepted before")
             .hint("use a mirror that is kept up to date"));
     }
-    accepted.insert(id(source), now);
-    let text = serde_json::to_vec(&accepted).or_fail(|| format!("cannot write `{ACCEPTED}`"))?;
-    if !host.exists(Path::new(STATE))? {
-        host.make_directory(Path::new(STATE), Owner { uid: 0, gid: 0, mode: 0o700 })?;
-    }
-    host.write(Path::new(ACCEPTED), &text, Owner { uid: 0, gid: 0, mode: 0o600 })
+    accepted::remember(host, &id(source), now)
 }
 
 /// Date and SHA-256 of the index that apt has of the source, if it has one that the pinned key signed.
@@ -470,15 +460,9 @@ fn date(in_release: &[u8], source: &Source, host: &dyn Look) -> Result<i64> {
     Ok(parse_release(&signed.text)?.date)
 }
 
-fn accepted(host: &dyn Look) -> Result<BTreeMap<String, i64>> {
-    // Only root reads it; a plan by somebody else goes by apt's own list alone.
-    let Ok(Some(text)) = host.read_text(Path::new(ACCEPTED)) else { return Ok(BTreeMap::new()) };
-    serde_json::from_str(&text).or_fail(|| format!("cannot read `{ACCEPTED}`"))
-}
-
 /// The date of the newest index that this host has accepted from the source: by our record, and by apt's own list.
 fn newest_accepted(host: &dyn Look, source: &Source) -> Result<Option<i64>> {
-    let recorded = accepted(host)?.get(&id(source)).copied();
+    let recorded = accepted::newest(host, &id(source))?;
     let listed = host.read(&source.in_release())?.and_then(|bytes| date(&bytes, source, host).ok());
     Ok(recorded.max(listed))
 }

@@ -1,9 +1,9 @@
 //! A source as dnf reads it: `.repo` files below `/etc/yum.repos.d`, and the key file that one names (dnf.conf(5)).
 
-use super::{Files, Repository, Source as AnySource, place_of, shortened};
+use super::{Files, Repository, Source as AnySource, accepted, place_of, shortened};
 use crate::error::{Error, Result};
 use crate::host::fetch::mask;
-use crate::host::{DNF_REPOSITORIES, Look};
+use crate::host::{DNF_REPOSITORIES, Look, Touch};
 use crate::resources::Resource;
 use crate::resources::file::Node;
 use crate::trust::repomd::{RpmIndex, rpm_index};
@@ -196,9 +196,17 @@ fn is_published(source: &Source, host: &dyn Look) -> Result<()> {
     }
 }
 
-/// The verified index of a source that signs it.
+/// The verified index of a source that signs it: never older than what was accepted before.
 pub fn index(host: &dyn Look, source: &Source) -> Result<RpmIndex> {
-    rpm_index(host, &source.url, &source.pin)
+    rpm_index(host, &source.url, &source.pin, accepted::newest(host, &source.url)?)
+}
+
+/// What was fetched and verified is about to be used: its date is remembered.
+pub fn accept(host: &dyn Touch, source: &Source) -> Result<()> {
+    match source.signed {
+        Signed::Packages => Ok(()),
+        Signed::Index => accepted::remember(host, &source.url, index(host, source)?.made),
+    }
 }
 
 /// The `.repo` files as the plan will leave them, for a simulation.

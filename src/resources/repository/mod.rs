@@ -1,5 +1,6 @@
 //! A package source with its key: the one right entry, and no other for the same address, whatever its file is called.
 
+mod accepted;
 pub mod apt;
 pub mod dnf;
 

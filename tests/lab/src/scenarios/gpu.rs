@@ -43,6 +43,7 @@ pub const ALL: &[Scenario] = &[
 
 pub const NVIDIA: &str = "nvidia.github.io";
 pub const DAEMON: &str = "/etc/docker/daemon.json";
+pub const NVIDIA_RUNTIME: &str = "nvidia-container-runtime";
 
 /// The lab's newest engine is a 26.1 by its own word, and would get CDI switched on by the run after the first.
 pub const CDI: &str = "[daemon]\nfeatures = { cdi = true }\n";
@@ -74,7 +75,7 @@ fn toolkit(lab: &Lab, identity: Identity) -> Result<()> {
     says(&said, &["there is no card here"])?;
     has_toolkit(&host, VERSIONS[2])?;
     let json: serde_json::Value = serde_json::from_str(&host.read(DAEMON)?)?;
-    ensure!(json["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime", "daemon.json is {json}");
+    ensure!(json["runtimes"]["nvidia"]["path"] == NVIDIA_RUNTIME, "daemon.json is {json}");
     let starts = host.starts_of("docker.service")?;
     ensure!(starts == 1, "the engine started {starts} times");
     let runtimes = host
@@ -89,7 +90,7 @@ fn toolkit(lab: &Lab, identity: Identity) -> Result<()> {
 }
 
 fn added(lab: &Lab, identity: Identity) -> Result<()> {
-    let host = fresh(lab, identity)?;
+    let mut host = fresh(lab, identity)?;
     install(&host, &[])?;
     let text = "{\n\t\"features\": {\"buildkit\": true},\n\t\"runtimes\": {\"kata\": {\"path\": \"/usr/bin/kata\"}},\n\t\"shutdown-timeout\": 20\n}\n";
     host.write(DAEMON, text)?;
@@ -102,8 +103,10 @@ fn added(lab: &Lab, identity: Identity) -> Result<()> {
     let json: serde_json::Value = serde_json::from_str(&host.read(DAEMON)?)?;
     ensure!(json["runtimes"]["kata"]["path"] == "/usr/bin/kata" && json["shutdown-timeout"] == 20, "{json}");
     ensure!(json["features"]["buildkit"] == true, "{json}");
-    // Without its receipts an uninstall would know nothing: the second run's are its own.
-    says(&rprov(&host, &["install", "--yes", "--gpu=toolkit"])?.ok()?, &["nothing to do"])
+    says(&rprov(&host, &["install", "--yes", "--gpu=toolkit"])?.ok()?, &["nothing to do"])?;
+    host.mirror_of(NVIDIA, Variant::Older)?;
+    let upgrade = ["rprov", "install", "--yes", "--upgrade", "--gpu=toolkit"];
+    leaves_all_alone(&host, &upgrade, 4, &["older than one that was accepted before"]).map(drop)
 }
 
 fn legacy(lab: &Lab, identity: Identity) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `rprov install --gpu=toolkit` while an image is built: files of a machine that does not run, and no systemd.
 
 use super::common::{LONG, engine_works, says};
-use super::gpu::{self, DAEMON};
+use super::gpu::{self, DAEMON, NVIDIA_RUNTIME};
 use super::uninstall::EXCEPTIONS;
 use crate::identity::Identity;
 use crate::lab::Lab;
@@ -57,7 +57,7 @@ fn image(lab: &Lab, identity: Identity) -> Result<()> {
         says(&said, &["nothing was started", "when a machine of this image boots"])?;
         ensure!(builder.run(&["pgrep", "dockerd|containerd"])?.code == 1, "something was started");
         let json: serde_json::Value = serde_json::from_str(&builder.read(&format!("{AT}{DAEMON}"))?)?;
-        ensure!(json["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime", "daemon.json is {json}");
+        ensure!(json["runtimes"]["nvidia"]["path"] == NVIDIA_RUNTIME, "daemon.json is {json}");
         says(&within(&builder, way, &install)?.ok()?, &["nothing to do"])?;
         within(&builder, way, &["rprov", "status"])?.ok()?;
         if way == CHROOT {

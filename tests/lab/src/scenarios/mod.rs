@@ -16,6 +16,7 @@ mod dnf_more;
 mod doctor;
 mod gate;
 mod gpu;
+mod gpu_daemon_json;
 mod gpu_driver;
 mod gpu_image;
 mod gpu_resume;
@@ -64,5 +65,6 @@ pub const ALL: &[&[Scenario]] = &[
     gpu::ALL,
     gpu_driver::ALL,
     gpu_image::ALL,
+    gpu_daemon_json::ALL,
     gpu_resume::ALL,
 ];
