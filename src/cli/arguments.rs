@@ -209,7 +209,8 @@ pub struct Wanted {
     /// What a card of NVIDIA's needs: on, which wants a card, auto, toolkit or off
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub gpu: Option<Gpu>,
-    /// The card's driver: a branch (580), its modules (open, proprietary), both (580-open), or none
+    /// The card's driver: a branch (580), its modules (open, proprietary), both (580-open), the distribution's own
+    /// (distribution), or none
     #[arg(long, value_name = "DRIVER")]
     pub driver: Option<Choice>,
     /// Run every container under NVIDIA's runtime, asked for or not

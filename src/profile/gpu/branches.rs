@@ -19,6 +19,9 @@ pub struct Branches {
 pub struct Branch {
     pub name: String,
     pub title: String,
+    /// NVIDIA's own repositories mend it no more.
+    #[serde(default)]
+    pub distributions: bool,
     /// The generations that each flavour knows.
     pub open: Vec<Family>,
     #[serde(default)]
@@ -38,6 +41,11 @@ pub struct Image {
 }
 
 impl Branch {
+    /// Whether it is one of these, or one of NVIDIA's where none are named.
+    pub fn is_among(&self, names: Option<&[String]>) -> bool {
+        names.map_or(!self.distributions, |names| names.contains(&self.name))
+    }
+
     pub fn knows(&self, flavour: Flavour, family: Family) -> bool {
         match flavour {
             Flavour::Open => self.open.contains(&family),

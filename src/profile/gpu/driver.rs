@@ -1,7 +1,7 @@
 //! Which driver a card gets, from where, and why none: all decided before anything is touched.
 
 use super::branches::{Branch, Branches, branches};
-use super::form::{Cuda, CudaKey, Driver, Nvidia};
+use super::form::{Cuda, CudaKey, Driver, Nvidia, Own};
 use crate::error::{Error, Result};
 use crate::facts::{Card, Facts, Family, Flavour, Gpu, Virtualisation};
 use crate::host::Look;
@@ -22,6 +22,8 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
     pub none: bool,
+    /// The distribution's own, and not NVIDIA's.
+    pub distribution: bool,
     pub branch: Option<String>,
     pub flavour: Option<Flavour>,
 }
@@ -29,19 +31,21 @@ pub struct Choice {
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flavour = self.flavour.map(|flavour| format!("{flavour:?}").to_lowercase());
-        let words: Vec<String> = self.branch.iter().cloned().chain(flavour).collect();
+        let own = self.distribution.then(|| "distribution".to_owned());
+        let words: Vec<String> = own.into_iter().chain(self.branch.clone()).chain(flavour).collect();
         f.write_str(if self.none { "none".to_owned() } else { words.join("-") }.as_str())
     }
 }
 
 impl FromStr for Choice {
     type Err = String;
-    /// `580`, `open`, `580-open`, `none`.
+    /// `580`, `open`, `580-open`, `distribution`, `none`.
     fn from_str(text: &str) -> std::result::Result<Choice, String> {
         let mut choice = Choice::default();
         for word in text.split('-') {
             match word {
                 "none" if text == "none" => choice.none = true,
+                "distribution" => choice.distribution = true,
                 "open" => choice.flavour = Some(Flavour::Open),
                 "proprietary" => choice.flavour = Some(Flavour::Proprietary),
                 branch if branch.len() == 3 && branch.bytes().all(|b| b.is_ascii_digit()) => {
@@ -49,7 +53,7 @@ impl FromStr for Choice {
                 }
                 _ => {
                     return Err(format!(
-                        "expected a branch such as `580`, `open`, `proprietary`, `580-open` or `none`, found `{text}`"
+                        "expected a branch such as `580`, `open`, `proprietary`, `580-open`, `distribution` or `none`, found `{text}`"
                     ));
                 }
             }
@@ -113,21 +117,46 @@ impl Settings {
                 .because(format!("the profile `{}` has no `[gpu.driver]`", self.profile.name))
                 .hint("bring the driver by other means, and take `--driver none`"));
         };
-        match (&nvidia.signed, gpu.secure_boot) {
-            (Some(signed), true) => {
-                let (branch, flavour) = choose(&gpu.cards, &self.wish.driver, Some(&signed.branches))?;
-                let lists = [&signed.open, &signed.proprietary];
-                let fabric = (gpu.nvswitches > 0).then_some(&signed.fabric_manager);
-                let names = of_flavour(flavour, lists).iter().chain(fabric.into_iter().flatten());
-                let versions = || Versions { distribution: true, ..Versions::default() };
-                let packages = names.map(|name| (filled(name, branch, facts), versions())).collect();
-                Ok(Some(self.decided(branch, flavour, None, packages, None, driver, gpu)))
-            }
-            (None, true) => Err(cannot()
-                .because("Secure Boot is on, and nobody whom the firmware knows signs the modules of this distribution's drivers")
-                .hint("turn Secure Boot off in the firmware, or bring a signed driver and take `--driver none`")),
-            (_, false) => self.of_nvidia(facts, gpu, nvidia, driver).map(Some),
+        if let Some(own) = self.own_driver(nvidia, gpu) {
+            return self.of_distribution(facts, gpu, own, driver).map(Some);
         }
+        if gpu.secure_boot {
+            return Err(cannot()
+                .because("Secure Boot is on, and nobody whom the firmware knows signs the modules of this distribution's drivers")
+                .hint("turn Secure Boot off in the firmware, or bring a signed driver and take `--driver none`"));
+        }
+        if self.wish.driver.distribution {
+            return Err(cannot()
+                .because(format!("no profile knows a driver of {}'s own", self.profile.title))
+                .hint("leave `distribution` out: NVIDIA's comes from its own repository"));
+        }
+        self.of_nvidia(facts, gpu, nvidia, driver).map(Some)
+    }
+
+    /// The distribution's own, where it is the one to take: under Secure Boot, asked for, or with no other there.
+    fn own_driver<'n>(&self, nvidia: &'n Nvidia, gpu: &Gpu) -> Option<&'n Own> {
+        let own = nvidia.own.as_ref()?;
+        let taken = match gpu.secure_boot {
+            true => own.signed,
+            false => self.wish.driver.distribution || nvidia.cuda.is_none(),
+        };
+        taken.then_some(own)
+    }
+
+    fn of_distribution(&self, facts: &Facts, gpu: &Gpu, own: &Own, driver: &Driver) -> Result<Decided> {
+        let (branch, flavour) = choose(&gpu.cards, &self.wish.driver, Some(&own.branches))?;
+        let fabric = (gpu.nvswitches > 0).then_some(&own.fabric_manager);
+        if fabric.is_some_and(Vec::is_empty) {
+            return Err(cannot()
+                .because("cards hang together by NVSwitch here, and the distribution has no fabric manager")
+                .hint("leave `distribution` out: NVIDIA's own repository has one"));
+        }
+        let headers = (!own.signed && !gpu.headers).then_some(&driver.headers);
+        let names = of_flavour(flavour, [&own.open, &own.proprietary]).iter();
+        let names = names.chain(fabric.into_iter().flatten()).chain(headers.into_iter().flatten());
+        let versions = || Versions { distribution: true, ..Versions::default() };
+        let packages = names.map(|name| (filled(name, branch, facts), versions())).collect();
+        Ok(Decided { packages, ..bare(branch, flavour, &own.units, driver, gpu) })
     }
 
     fn of_nvidia(&self, facts: &Facts, gpu: &Gpu, nvidia: &Nvidia, driver: &Driver) -> Result<Decided> {
@@ -159,31 +188,8 @@ impl Settings {
         let stream =
             cuda.streams.as_ref().map(|streams| of_flavour(flavour, [&streams.open, &streams.proprietary]));
         let stream = stream.map(|stream| stream.replace("{branch}", &branch.name));
-        Ok(self.decided(branch, flavour, Some(source), packages, stream, driver, gpu))
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn decided(
-        &self,
-        branch: &Branch,
-        flavour: Flavour,
-        source: Option<Source>,
-        packages: BTreeMap<String, Versions>,
-        stream: Option<String>,
-        driver: &Driver,
-        gpu: &Gpu,
-    ) -> Decided {
-        let fabric = (gpu.nvswitches > 0).then_some(&driver.fabric_units);
-        Decided {
-            branch: branch.name.clone(),
-            flavour,
-            source,
-            packages,
-            stream,
-            units: driver.units.iter().chain(fabric.into_iter().flatten()).cloned().collect(),
-            made: driver.made.clone(),
-            nouveau: gpu.nouveau,
-        }
+        let bare = bare(branch, flavour, &driver.units, driver, gpu);
+        Ok(Decided { source: Some(source), packages, stream, ..bare })
     }
 
     fn cuda_source(&self, cuda: &Cuda, driver: &Driver, architecture: &str) -> Result<Source> {
@@ -238,7 +244,7 @@ impl Settings {
         let Some(nvidia) = &self.profile.gpu else { return Ok(None) };
         let (Some(driver), Some(cuda)) = (&nvidia.driver, &nvidia.cuda) else { return Ok(None) };
         let needed = facts.gpu.as_ref().is_some_and(|gpu| {
-            let others = gpu.wsl || (gpu.secure_boot && nvidia.signed.is_some());
+            let others = gpu.wsl || gpu.secure_boot || self.wish.driver.distribution;
             !(gpu.cards.is_empty() || gpu.works() || others)
         });
         let Some(key) = cuda.key.as_ref().filter(|_| needed && self.wish.cuda.trust.is_none()) else {
@@ -257,12 +263,32 @@ impl Settings {
     }
 }
 
+/// A driver without its packages.
+fn bare(branch: &Branch, flavour: Flavour, units: &[String], driver: &Driver, gpu: &Gpu) -> Decided {
+    Decided {
+        branch: branch.name.clone(),
+        flavour,
+        source: None,
+        packages: BTreeMap::new(),
+        stream: None,
+        units: with_fabric(units, driver, gpu),
+        made: driver.made.clone(),
+        nouveau: gpu.nouveau,
+    }
+}
+
+fn with_fabric(units: &[String], driver: &Driver, gpu: &Gpu) -> Vec<String> {
+    let fabric = (gpu.nvswitches > 0).then_some(&driver.fabric_units);
+    units.iter().chain(fabric.into_iter().flatten()).cloned().collect()
+}
+
 /// The units of a driver that was installed before a reboot: what blocks the kernel's own driver tells that it is ours.
 pub fn units_after_reboot(settings: &Settings, facts: &Facts) -> Option<Vec<String>> {
     let gpu = facts.gpu.as_ref().filter(|gpu| settings.site.driver_is_ours && gpu.works() && !gpu.wsl)?;
-    let driver = settings.profile.gpu.as_ref()?.driver.as_ref()?;
-    let fabric = (gpu.nvswitches > 0).then_some(&driver.fabric_units);
-    Some(driver.units.iter().chain(fabric.into_iter().flatten()).cloned().collect())
+    let nvidia = settings.profile.gpu.as_ref()?;
+    let driver = nvidia.driver.as_ref()?;
+    let units = settings.own_driver(nvidia, gpu).map_or(&driver.units, |own| &own.units);
+    Some(with_fabric(units, driver, gpu))
 }
 
 /// The largest key that is read, in bytes.
@@ -312,7 +338,7 @@ pub fn choose(
         Some(name) => branch.name == *name,
         None => true,
     };
-    let published = |branch: &&Branch| among.is_none_or(|among| among.contains(&branch.name));
+    let published = |branch: &&Branch| branch.is_among(among);
     let (usual, others): (Vec<&Branch>, Vec<&Branch>) =
         table.branch.iter().filter(named).filter(published).partition(|branch| branch.name == table.usual);
     let flavours = [Flavour::Open, Flavour::Proprietary];
@@ -339,13 +365,13 @@ fn unknown(cards: &[Card], choice: &Choice, among: Option<&[String]>, table: &Br
     let names = |branches: &[&Branch]| {
         branches.iter().map(|branch| format!("`{}`", branch.name)).collect::<Vec<_>>().join(", ")
     };
-    let all: Vec<&Branch> = table.branch.iter().collect();
+    let all: Vec<&Branch> = table.branch.iter().filter(|branch| branch.is_among(among)).collect();
     let known = |card: &Card| -> Vec<&Branch> {
         let by = |branch: &&&Branch| flavours.iter().any(|flavour| knows(branch, *flavour, card));
         all.iter().filter(by).copied().collect()
     };
     if let Some(asked) = &choice.branch
-        && !table.branch.iter().any(|branch| branch.name == *asked)
+        && !all.iter().any(|branch| branch.name == *asked)
     {
         return Error::usage(format!("cannot take the driver `{asked}`"))
             .because(format!("expected one of {}", names(&all)));
@@ -353,6 +379,7 @@ fn unknown(cards: &[Card], choice: &Choice, among: Option<&[String]>, table: &Br
     if let Some(card) = cards.iter().find(|card| known(card).is_empty()) {
         let reason = match card.family {
             Family::Newer => "newer than all drivers that this version of rprov knows",
+            _ if among.is_some() => "known to no driver of this distribution's own",
             _ => "too old for every branch that is still published",
         };
         return cannot().because(format!("{} is {reason}", card.words())).hint(
@@ -373,7 +400,7 @@ fn unknown(cards: &[Card], choice: &Choice, among: Option<&[String]>, table: &Br
     let kinds = match (&choice.flavour, among) {
         (Some(Flavour::Open), _) => "open modules know all of",
         (Some(Flavour::Proprietary), _) => "proprietary modules know all of",
-        (None, Some(_)) => "signed modules of this distribution know all of",
+        (None, Some(_)) => "driver of this distribution's own knows all of",
         (None, None) => "driver knows all of",
     };
     cannot()

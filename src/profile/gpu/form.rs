@@ -17,9 +17,9 @@ pub struct Nvidia {
     /// NVIDIA's own repository for this release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuda: Option<Cuda>,
-    /// The distribution's own driver, whose modules are signed by a key that the firmware knows.
+    /// The distribution's own driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signed: Option<Signed>,
+    pub own: Option<Own>,
 }
 
 /// Packages in all of which `{branch}` stands for a branch, and `{kernel}` for the running kernel's release.
@@ -86,14 +86,22 @@ pub struct CudaKey {
     pub fingerprint: Fingerprint,
 }
 
-/// The distribution's own packages: modules for the very kernel that runs.
+/// The packages of the distribution's own driver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Signed {
+pub struct Own {
+    /// Modules for the very kernel that runs, signed by a key that the firmware knows; else they are built there.
+    #[serde(default)]
+    pub signed: bool,
     pub branches: Vec<String>,
     pub open: Vec<String>,
     pub proprietary: Vec<String>,
+    /// None where the distribution has none.
+    #[serde(default)]
     pub fabric_manager: Vec<String>,
+    /// Started once the driver is loaded.
+    #[serde(default)]
+    pub units: Vec<String>,
 }
 
 /// What lets containers use a card whose driver is there.

@@ -5,7 +5,7 @@ pub mod driver;
 mod form;
 
 pub use driver::{Choice, image_tag};
-pub use form::{Cuda, Driver, Flat, Nvidia, Signed, Toolkit};
+pub use form::{Cuda, Driver, Flat, Nvidia, Own, Toolkit};
 
 use super::config::{Config, Gpu};
 use super::form::{Profile, Repository};

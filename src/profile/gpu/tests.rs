@@ -194,6 +194,9 @@ fn what_comes_fits_the_host() {
         names(&signed).contains(&"linux-modules-nvidia-580-server-6.8.0-45-generic".to_owned()),
         "{signed:?}"
     );
+    let asked = decided(&host(NOBLE, &["27b8"]), On, "distribution").expect("is fine").expect("decides");
+    let asked = asked.driver.expect("a driver comes");
+    assert!(asked.source.is_none() && names(&asked).contains(&"nvidia-utils-580-server".to_owned()));
     let switched = host(NOBLE, &["2330"])
         .file("/sys/bus/pci/devices/0000:c1:00.0/vendor", "0x10de")
         .file("/sys/bus/pci/devices/0000:c1:00.0/device", "0x22a3")

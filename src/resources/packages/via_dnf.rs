@@ -281,7 +281,13 @@ impl Packages {
     }
 
     /// What our source has of these names.
+    ///
+    /// # Errors
+    /// The index is signed, and is not what it has to be: dnf would take an older one.
     fn available(&self, names: &[String], host: &dyn Look) -> Result<Vec<Candidate>> {
+        for source in self.dnf_sources().filter(|source| source.signed == repository::Signed::Index) {
+            repository::index(host, source)?;
+        }
         let state = self.private(host)?;
         let arguments = dnf::available(&state.needed, names);
         let answer = host.query(&Question::Dnf(dnf::question(arguments, state)))?;
