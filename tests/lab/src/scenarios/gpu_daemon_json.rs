@@ -28,7 +28,7 @@ const MERGED: &[(&str, &[&str])] = &[
     ),
     ("null", &[]),
     ("", &[]),
-    (" \n\t\n", &[" \n\t\n"]),
+    (" \n\t\n", &[]),
     ("{\"runtimes\":null}", &[]),
     ("{\"runtimes\" : null , \"labels\":[\"a=1\"]}", &["\"labels\":[\"a=1\"]"]),
     // Beyond what a double holds.

@@ -28,6 +28,12 @@ pub const ALL: &[Scenario] = &[
         run: driver,
     },
     Scenario {
+        name: "gpu-driver-distribution",
+        about: "the distribution's own driver comes where it is asked for, and NVIDIA's source does not",
+        on: &[Identity::Debian12, Identity::Ubuntu2404],
+        run: of_the_distribution,
+    },
+    Scenario {
         name: "gpu-choice",
         about: "branch and modules are chosen by the card, and what cannot work is refused before anything is touched",
         on: &[Identity::Ubuntu2404],
@@ -102,6 +108,26 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
     card_works(&host)?;
     let facts = rprov(&host, &["facts"])?.ok()?;
     says(&facts, &["\"NVIDIA L4\"", "\"ada\"", "\"open\"", "\"nvidia0\""])?;
+    uninstall(&host, &["--purge-data"])?;
+    back(&before, &host.state()?, &[EXCEPTIONS, LEFT].concat())
+}
+
+fn of_the_distribution(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = machine(lab, identity, &[Card::L4])?;
+    let install = ["rprov", "install", "--yes", "--gpu", "--driver", "distribution"];
+    if identity.family() == "debian" {
+        leaves_all_alone(&host, &install, 4, &["nvidia-open-kernel-dkms", "non-free"])?;
+        let sources = "/etc/apt/sources.list /etc/apt/sources.list.d/*";
+        host.sh(&format!(
+            "sed -i 's/\\bmain$/main contrib non-free non-free-firmware/' {sources}; apt-get update"
+        ))?
+        .ok()?;
+    }
+    let before = host.state()?;
+    let said = rprov(&host, &install[1..])?.ok()?;
+    says(&said, &["docker run --runtime nvidia", "/dev/nvidia0"])?;
+    card_works(&host)?;
+    ensure!(!host.exists("/etc/apt/sources.list.d/nvidia-cuda.sources"), "NVIDIA's source came");
     uninstall(&host, &["--purge-data"])?;
     back(&before, &host.state()?, &[EXCEPTIONS, LEFT].concat())
 }
