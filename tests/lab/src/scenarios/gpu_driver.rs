@@ -118,7 +118,7 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
 /// The toolkit is in NVIDIA's other repository too, in a newer version: nobody's upgrade mixes the two.
 fn one_origin(host: &Host) -> Result<()> {
     if host.identity().dnf().is_some() {
-        let query = ["dnf", "-q", "repoquery", "--disableexcludes=all", "nvidia-container-toolkit"];
+        let query = ["dnf", "-y", "-q", "repoquery", "--disableexcludes=all", "nvidia-container-toolkit"];
         ensure!(host.run(&query)?.ok()?.stdout.contains("1.20.1"), "the lab has one origin only");
         host.run_within(
             LONG,
