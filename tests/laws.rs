@@ -250,6 +250,7 @@ fn rpm_source() -> dnf::Source {
         url: "https://download.docker.com/linux/rhel/9/x86_64/stable".into(),
         addresses: vec!["https://download.docker.com/linux".into()],
         signed: dnf::Signed::Packages,
+        without: Vec::new(),
         file: "/etc/yum.repos.d/docker-ce.repo".into(),
         key_file: "/etc/pki/rpm-gpg/RPM-GPG-KEY-docker-ce".into(),
         pin: Pin::of_file(mirror_key()).unwrap(),

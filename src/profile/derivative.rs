@@ -2,6 +2,7 @@
 //! their name.
 
 use super::form::{BaseKey, Profile, date};
+use super::gpu::Cuda;
 use crate::facts::Distribution;
 use jiff::civil::Date;
 use serde::{Deserialize, Deserializer};
@@ -43,6 +44,16 @@ pub struct OwnEngine {
     pub packages: Vec<String>,
     #[serde(deserialize_with = "date")]
     pub end_of_life: Date,
+    /// NVIDIA's own repository for it: that of what it is like would be built for other kernels and libraries.
+    pub gpu: Option<OwnGpu>,
+}
+
+/// Where its driver comes from, and what that is built with.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnGpu {
+    pub cuda: Cuda,
+    pub headers: Vec<String>,
 }
 
 /// A derivative's release.
@@ -89,8 +100,19 @@ pub fn with_own_engine(base: &Profile, host: &Distribution, own: Option<&OwnEngi
     if let Some(own) = own {
         profile.packages.distribution.clone_from(&own.packages);
         profile.end_of_life = own.end_of_life;
+        with_own_driver(&mut profile, own.gpu.as_ref());
     }
     profile
+}
+
+/// Drivers for the profile's release are not for another one that is set up like it.
+pub fn with_own_driver(profile: &mut Profile, own: Option<&OwnGpu>) {
+    let Some(nvidia) = &mut profile.gpu else { return };
+    nvidia.own = None;
+    nvidia.cuda = own.map(|own| own.cuda.clone());
+    if let (Some(driver), Some(own)) = (&mut nvidia.driver, own) {
+        driver.headers.clone_from(&own.headers);
+    }
 }
 
 #[cfg(test)]

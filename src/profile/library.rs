@@ -1,6 +1,6 @@
 //! Every profile there is: those in the binary, those of this host's administrator, and the one for this host.
 
-use super::derivative::{Derivative, Release, adapted, named_base, with_own_engine};
+use super::derivative::{Derivative, Release, adapted, named_base, with_own_driver, with_own_engine};
 use super::document::{Document, nearest};
 use super::form::Profile;
 use super::refusal::{near, no_own_engine, no_profile, old_processor, other_processor};
@@ -313,10 +313,13 @@ pub fn choose_own_engine(facts: &Facts, library: &Library) -> Result<Profile> {
     }
     let for_this = library.list().find(|listed| listed.profile.matches.distribution(host));
     let found = for_this.or_else(|| library.bases(host).into_iter().next()).map(|listed| &listed.profile);
-    match found.or_else(|| near(host, library)).filter(|found| !found.packages.distribution.is_empty()) {
-        Some(found) => Ok(with_own_engine(found, host, None)),
-        None => Err(no_own_engine(facts)),
-    }
+    let near = || {
+        let mut near = near(host, library)?.clone();
+        with_own_driver(&mut near, None);
+        Some(near)
+    };
+    let found = found.cloned().or_else(near).filter(|found| !found.packages.distribution.is_empty());
+    found.map(|found| with_own_engine(&found, host, None)).ok_or_else(|| no_own_engine(facts))
 }
 
 #[cfg(test)]
@@ -410,6 +413,13 @@ mod tests {
             let found = (found.name, found.packages.distribution.join(" "));
             assert_eq!(found, (name.to_owned(), packages.to_owned()), "{os_release}");
         }
+        let cuda = |os_release: &str| {
+            let found = choose_own_engine(&facts(os_release, "amd64"), &library).expect(os_release);
+            found.gpu.and_then(|nvidia| nvidia.cuda).map(|cuda| cuda.directory)
+        };
+        assert_eq!(cuda("ID=amzn\nVERSION_ID=2023").as_deref(), Some("amzn2023"));
+        assert_eq!(cuda("ID=debian\nVERSION_ID=12").as_deref(), Some("debian12"));
+        assert_eq!(cuda("ID=ubuntu\nVERSION_ID=25.10"), None, "no driver for an older release is taken");
         for os_release in ["ID=gentoo", "ID=rocky\nVERSION_ID=9\nPLATFORM_ID=\"platform:el9\""] {
             let error = choose_own_engine(&facts(os_release, "amd64"), &library).expect_err("knows none");
             assert_eq!(error.exit, Exit::Refused, "{error}");

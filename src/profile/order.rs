@@ -45,8 +45,9 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
     let mut keys = daemon_config::keys_to_set(&settings.daemon_asked());
     keys.extend(settings.site.gpu_keys.clone());
     let mut steps = Vec::new();
+    let toolkit: Vec<String> = gpu.iter().flat_map(|gpu| gpu.packages.keys()).cloned().collect();
     if let Some(driver) = gpu.as_ref().and_then(|gpu| gpu.driver.as_ref()) {
-        steps.extend(driver_steps(driver, manager)?);
+        steps.extend(driver_steps(driver, manager, &toolkit)?);
         // The rest waits: what it brings looks for the driver when it is set up.
         if driver.nouveau {
             return Ok(steps);
@@ -94,7 +95,7 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
 }
 
 /// The driver, and where it can be loaded now, loaded.
-fn driver_steps(driver: &gpu::driver::Decided, manager: Manager) -> Result<Vec<Step>> {
+fn driver_steps(driver: &gpu::driver::Decided, manager: Manager, toolkit: &[String]) -> Result<Vec<Step>> {
     let source = driver.source.as_ref();
     let mut steps: Vec<Step> = source
         .map(|source| repository::step("the source of the driver", source))
@@ -107,7 +108,7 @@ fn driver_steps(driver: &gpu::driver::Decided, manager: Manager) -> Result<Vec<S
         packages: driver.packages.clone(),
         stream: driver.stream.as_deref().map(gpu::driver::stream_file),
         preference: (manager == Manager::Apt && source.is_some())
-            .then(|| gpu::driver::preference_file(&driver.branch)),
+            .then(|| gpu::driver::preference_file(&driver.branch, toolkit)),
         made: driver.made.clone(),
         nouveau: driver.nouveau,
     }));
@@ -176,6 +177,7 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
                 key_file: wanted.key_file.clone(),
                 pin,
                 signed: dnf::Signed::Packages,
+                without: Vec::new(),
             }));
         }
     };

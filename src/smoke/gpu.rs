@@ -3,7 +3,7 @@
 use super::{Engine, SOCKET, image};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
-use crate::host::{Command, Question, Touch};
+use crate::host::{Command, Look, Question, Touch};
 use crate::resources::unit::Shown;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -126,6 +126,34 @@ const WAYS: [Way; 3] = [
     Way { id: "gpu-cdi", words: "--device nvidia.com/gpu=all", options: &["--device", "nvidia.com/gpu=all"] },
 ];
 
+/// What NVIDIA's programs are linked with, at the places of glibc on both families; the loader stands first.
+const C_LIBRARY: [(&str, &str); 4] = [
+    ("/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu"),
+    ("/lib64/ld-linux-x86-64.so.2", "/usr/lib64"),
+    ("/lib/ld-linux-aarch64.so.1", "/lib/aarch64-linux-gnu"),
+    ("/lib/ld-linux-aarch64.so.1", "/usr/lib64"),
+];
+/// The last three are part of the first since glibc 2.34, and older programs still name them.
+const PARTS: [&str; 5] = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"];
+
+/// The files of the host's C library.
+fn c_library(host: &dyn Look) -> Result<Vec<String>> {
+    for (loader, directory) in C_LIBRARY {
+        let mut files = vec![loader.to_owned()];
+        files.extend(PARTS.iter().map(|part| format!("{directory}/{part}")));
+        if host.exists(Path::new(&files[0]))? && host.exists(Path::new(&files[1]))? {
+            let there = |file: &String| host.exists(Path::new(file)).unwrap_or(false);
+            return Ok(files.into_iter().filter(there).collect());
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The last line that speaks of an error, or all of it.
+fn last_line(said: &str) -> &str {
+    said.lines().rfind(|line| line.contains("rror")).unwrap_or(said).trim()
+}
+
 /// The first engine that knows CDI at all.
 const CDI: u32 = 25;
 
@@ -153,12 +181,12 @@ impl Engine<'_> {
         let version =
             self.asked(&["version", "--format", "{{.Server.Version}}"], "ask the engine for its version")?;
         let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
-        let mut works = 0;
+        let mut works = Vec::new();
         let mut against = Vec::new();
         for way in WAYS.iter().filter(|way| way.id != "gpu-cdi" || major >= CDI) {
             match self.lent(way, tag, nonce) {
                 Ok(lent) => {
-                    works += 1;
+                    works.push(way);
                     let text = format!(
                         "`docker run {}`: {}, driver {}",
                         way.words,
@@ -174,12 +202,35 @@ impl Engine<'_> {
                 }
             }
         }
-        if works > 0 {
+        let Some(way) = works.first() else {
+            return Err(Error::failed("no container can be given the card")
+                .tail(&against.join("\n"))
+                .hint("nvidia-smi -L  tells whether the host itself reaches it"));
+        };
+        self.nvidias_program(way, tag, nonce)
+    }
+
+    /// NVIDIA's own program in the container, on the host's C library: the image has none. Where the host's is not to
+    /// be found, or is of another kind, there is nothing to say.
+    fn nvidias_program(&self, way: &Way, tag: &str, nonce: &str) -> Result<()> {
+        let library = c_library(self.host)?;
+        if library.is_empty() {
             return Ok(());
         }
-        Err(Error::failed("no container can be given the card")
-            .tail(&against.join("\n"))
-            .hint("nvidia-smi -L  tells whether the host itself reaches it"))
+        let name = format!("rprov-smoke-gpu-{nonce}");
+        let mounts: Vec<String> = library.iter().map(|file| format!("{file}:{file}:ro")).collect();
+        let mut run = vec!["run", "--rm", "--network", "none", "--pull", "never", "--name", &name];
+        run.extend(way.options);
+        run.extend(mounts.iter().flat_map(|mount| ["-v", mount]));
+        run.extend(["--entrypoint", "/usr/bin/nvidia-smi", tag, "-L"]);
+        let output = self.docker(&run)?;
+        let said = if output.ok() { output.stdout.trim() } else { last_line(&output.stderr) };
+        self.host.tell(Event::Check {
+            id: "smoke-gpu-smi".into(),
+            ok: output.ok(),
+            text: format!("`nvidia-smi -L` in the container: {said}"),
+        });
+        Ok(())
     }
 
     fn lent(&self, way: &Way, tag: &str, nonce: &str) -> std::result::Result<Lent, String> {
@@ -189,9 +240,7 @@ impl Engine<'_> {
         run.extend([tag, "inside", nonce, "--gpu"]);
         let output = self.docker(&run).map_err(|error| error.to_string())?;
         if !output.ok() {
-            let said =
-                output.stderr.lines().rfind(|line| line.contains("rror")).unwrap_or(output.stderr.trim());
-            return Err(said.trim().to_owned());
+            return Err(last_line(&output.stderr).to_owned());
         }
         let lent: Lent = serde_json::from_str(output.stdout.trim()).map_err(|error| error.to_string())?;
         match lent.nonce == nonce && lent.is_whole() {
@@ -225,6 +274,17 @@ impl Engine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::fake::FakeHost;
+
+    #[test]
+    fn the_hosts_c_library_is_lent_where_it_is_to_be_found() {
+        let host = |files: &[&str]| files.iter().fold(FakeHost::new(), |host, path| host.file(path, ""));
+        let debian = host(&["/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"]);
+        assert_eq!(c_library(&debian).expect("looks").len(), 2);
+        let redhat = ["/lib64/ld-linux-x86-64.so.2", "/usr/lib64/libc.so.6", "/usr/lib64/libm.so.6"];
+        assert_eq!(c_library(&host(&redhat)).expect("looks"), redhat);
+        assert!(c_library(&host(&["/lib/ld-musl-x86_64.so.1"])).expect("looks").is_empty());
+    }
 
     #[test]
     fn a_container_has_the_card_only_with_a_node_of_it_and_a_library() {

@@ -166,7 +166,7 @@ impl Settings {
                 .because(format!("NVIDIA has no repository for {}", self.profile.title))
                 .hint("bring the driver by other means, and take `--driver none`"));
         };
-        let source = self.cuda_source(cuda, driver, &facts.architecture)?;
+        let source = self.cuda_source(cuda, driver, &nvidia.toolkit.packages, &facts.architecture)?;
         let versions =
             || Versions { prefix: Some(branch.name.clone()), together: true, ..Versions::default() };
         let own = of_flavour(flavour, [&driver.open, &driver.proprietary]).iter();
@@ -192,7 +192,13 @@ impl Settings {
         Ok(Decided { source: Some(source), packages, stream, ..bare })
     }
 
-    fn cuda_source(&self, cuda: &Cuda, driver: &Driver, architecture: &str) -> Result<Source> {
+    fn cuda_source(
+        &self,
+        cuda: &Cuda,
+        driver: &Driver,
+        toolkit: &[String],
+        architecture: &str,
+    ) -> Result<Source> {
         let Some(trust) = self.wish.cuda.trust.as_ref().or(self.site.cuda_key.as_ref()) else {
             return Err(cannot()
                 .because(format!(
@@ -232,6 +238,7 @@ impl Settings {
                 key_file: driver.key_file.clone(),
                 pin,
                 signed: dnf::Signed::Packages,
+                without: toolkit.to_vec(),
             }),
         })
     }
@@ -415,8 +422,10 @@ pub fn stream_file(stream: &str) -> (PathBuf, String) {
 }
 
 /// apt takes the newest of what a package needs, and that may be of another branch; as NVIDIA's own pinning packages do.
-pub fn preference_file(branch: &str) -> (PathBuf, String) {
-    let text = include_str!("../../../templates/nvidia-driver.pref").replace("{branch}", branch);
+pub fn preference_file(branch: &str, toolkit: &[String]) -> (PathBuf, String) {
+    let text = include_str!("../../../templates/nvidia-driver.pref")
+        .replace("{branch}", branch)
+        .replace("{toolkit}", &toolkit.join(" "));
     (PathBuf::from("/etc/apt/preferences.d/rprov-nvidia-driver"), text)
 }
 

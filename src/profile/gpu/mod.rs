@@ -110,6 +110,7 @@ impl FlatSource {
                 key_file: flat.key.file.clone(),
                 pin,
                 signed: dnf::Signed::Index,
+                without: Vec::new(),
             }),
         })
     }

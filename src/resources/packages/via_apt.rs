@@ -298,6 +298,10 @@ pub fn removes(actions: &BTreeMap<String, Action>, host: &dyn Look) -> Result<BT
     Ok(apt::parse_simulation(&answer.stdout).removes)
 }
 
+/// What an archive has is not all enabled on every image.
+const PARTS: &str = "look at the components of the distribution's sources: `contrib` and `non-free` on Debian, `universe` and \
+                     `restricted` on Ubuntu";
+
 fn unresolved(answer: &Output) -> Error {
     let text = format!("{}\n{}", answer.stdout, answer.stderr);
     match apt::trouble(&text) {
@@ -306,7 +310,11 @@ fn unresolved(answer: &Output) -> Error {
             .hint("dpkg --configure -a"),
         Trouble::Network => Error::try_again("cannot fetch the package lists").tail(&text),
         Trouble::Gone => {
-            Error::refused("cannot resolve the packages").because("a version is not to be had").tail(&text)
+            let gone = Error::refused("cannot resolve the packages").tail(&text);
+            match text.contains("Unable to locate package") {
+                true => gone.because("a package is in no source of this host").hint(PARTS),
+                false => gone.because("a version is not to be had"),
+            }
         }
         _ => Error::failed("cannot resolve the packages").tail(&text).hint("apt-get check"),
     }

@@ -26,6 +26,8 @@ pub struct Source {
     /// Who signs.
     pub pin: Pin,
     pub signed: Signed,
+    /// Packages that it has too, and that come from another repository.
+    pub without: Vec<String>,
 }
 
 /// What of a repository is signed.
@@ -39,11 +41,16 @@ pub enum Signed {
 
 impl Source {
     fn text(&self) -> String {
+        let without = match self.without.is_empty() {
+            true => String::new(),
+            false => format!("excludepkgs={}\n", self.without.join(",")),
+        };
         include_str!("../../../templates/dnf.repo")
             .replace("{id}", &self.id)
             .replace("{address}", &self.url)
             .replace("{checks}", self.checks())
             .replace("{key}", &self.key_file.display().to_string())
+            .replace("{without}", &without)
     }
 
     /// What dnf has to check (dnf.conf(5)).

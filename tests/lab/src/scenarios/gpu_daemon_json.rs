@@ -37,8 +37,10 @@ const MERGED: &[(&str, &[&str])] = &[
         &["\"shutdown-timeout\": 9007199254740993", "\"n=1e400\""],
     ),
     (
-        "{\"runtimes\":{\"deep\":{\"runtimeType\":\"io.containerd.runc.v2\",\"options\":{\"a\":{\"b\":{\"c\":{\"d\":[[[[{}]]]]}}}}}}}",
-        &["{\"a\":{\"b\":{\"c\":{\"d\":[[[[{}]]]]}}}}"],
+        "{\"builder\":{\"gc\":{\"enabled\":true,\"policy\":[{\"keepStorage\":\"9GB\",\"filter\":[\"unused-for=2200h\"]}]}}}",
+        &[
+            "{\"gc\":{\"enabled\":true,\"policy\":[{\"keepStorage\":\"9GB\",\"filter\":[\"unused-for=2200h\"]}]}}",
+        ],
     ),
     // Of twins the last counts.
     (

@@ -1,6 +1,6 @@
 //! `rprov install --gpu`: a driver for the card, a reboot where it needs one, and containers that get the card.
 
-use super::common::{leaves_all_alone, packages_are_whole};
+use super::common::{LONG, leaves_all_alone, packages_are_whole};
 use super::gpu::{CDI, DAEMON, has_toolkit};
 use super::product::{host, rprov, says, uninstall};
 use super::uninstall::{EXCEPTIONS, back};
@@ -24,7 +24,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "gpu-driver",
         about: "without nouveau the driver is loaded at once, and an uninstall leaves the same tree",
-        on: &[Identity::Debian12, Identity::Ubuntu2404, Identity::Rhel9],
+        on: &[Identity::Debian12, Identity::Ubuntu2404, Identity::Rhel9, Identity::Amazon2023],
         run: driver,
     },
     Scenario {
@@ -56,6 +56,13 @@ pub fn machine(lab: &Lab, identity: Identity, cards: &[Card]) -> Result<Host> {
     Ok(host)
 }
 
+/// Amazon's engine is its own: upstream builds none for it.
+fn install(host: &Host) -> Vec<&'static str> {
+    let own: &[&str] =
+        if host.identity() == Identity::Amazon2023 { &["--engine", "distribution"] } else { &[] };
+    [&["install", "--yes", "--gpu"], own].concat()
+}
+
 /// The card is in reach of the host, of the engine and of a container, and nothing is left to do.
 pub fn card_works(host: &Host) -> Result<()> {
     host.run(&["nvidia-smi", "-L"])?.ok()?;
@@ -66,7 +73,7 @@ pub fn card_works(host: &Host) -> Result<()> {
     packages_are_whole(host)?;
     let refresh = host.run(&["systemctl", "is-failed", "nvidia-cdi-refresh.service"])?;
     ensure!(refresh.code != 0, "nvidia-cdi-refresh.service is {}", refresh.stdout);
-    says(&rprov(host, &["install", "--yes", "--gpu"])?.ok()?, &["nothing to do"])?;
+    says(&rprov(host, &install(host))?.ok()?, &["nothing to do"])?;
     rprov(host, &["status"])?.ok().map(drop)
 }
 
@@ -103,9 +110,11 @@ pub fn resumed(host: &Host, attempt: &str) -> Result<()> {
 fn driver(lab: &Lab, identity: Identity) -> Result<()> {
     let host = machine(lab, identity, &[Card::L4])?;
     let before = host.state()?;
-    let said = rprov(&host, &["install", "--yes", "--gpu"])?.ok()?;
+    let said = rprov(&host, &install(&host))?.ok()?;
     says(&said, &["docker run --runtime nvidia", "/dev/nvidia0", "nvidia/cuda:13.0.3"])?;
+    says(&said, &["`nvidia-smi -L` in the container: GPU 0: NVIDIA L4"])?;
     card_works(&host)?;
+    one_origin(&host)?;
     let facts = rprov(&host, &["facts"])?.ok()?;
     says(&facts, &["\"NVIDIA L4\"", "\"ada\"", "\"open\"", "\"nvidia0\""])?;
     uninstall(&host, &["--purge-data"])?;
@@ -125,11 +134,29 @@ fn of_the_distribution(lab: &Lab, identity: Identity) -> Result<()> {
     }
     let before = host.state()?;
     let said = rprov(&host, &install[1..])?.ok()?;
-    says(&said, &["docker run --runtime nvidia", "/dev/nvidia0"])?;
+    says(&said, &["docker run --runtime nvidia", "`nvidia-smi -L` in the container: GPU 0: NVIDIA L4"])?;
     card_works(&host)?;
     ensure!(!host.exists("/etc/apt/sources.list.d/nvidia-cuda.sources"), "NVIDIA's source came");
     uninstall(&host, &["--purge-data"])?;
     back(&before, &host.state()?, &[EXCEPTIONS, LEFT].concat())
+}
+
+/// The toolkit is in NVIDIA's other repository too, in a newer version: nobody's upgrade mixes the two.
+fn one_origin(host: &Host) -> Result<()> {
+    if host.identity().dnf().is_some() {
+        let query = ["dnf", "-y", "-q", "repoquery", "--disableexcludes=all", "nvidia-container-toolkit"];
+        ensure!(host.run(&query)?.ok()?.stdout.contains("1.20.1"), "the lab has one origin only");
+        host.run_within(
+            LONG,
+            &["dnf", "-y", "upgrade", "nvidia-container-toolkit*", "libnvidia-container*"],
+        )?
+        .ok()?;
+    } else {
+        let all = host.run(&["apt-cache", "madison", "nvidia-container-toolkit"])?.ok()?.stdout;
+        ensure!(all.contains("1.20.1"), "the lab has one origin only: {all}");
+        host.run_within(LONG, &["apt-get", "-y", "upgrade"])?.ok()?;
+    }
+    has_toolkit(host, VERSIONS[2])
 }
 
 /// What a driver leaves until the next boot.
