@@ -110,6 +110,7 @@ fn list(run: &Run, asked: &Asked) -> Result<Exit> {
                 serde_json::json!({
                     "id": check.id, "severity": check.severity, "asks": check.asks,
                     "root": check.privilege == doctor::Privilege::Root, "depends_on": check.depends_on,
+                    "reference": doctor::reference(check.id),
                 })
             })
             .collect();
@@ -133,7 +134,7 @@ fn explained(run: &Run, text: &str) -> Result<Exit> {
     let known = explain::first(&said);
     let nearest = if known.is_none() { explain::nearest(&said) } else { Vec::new() };
     if run.manner.json {
-        let cause = |cause: &explain::Cause| serde_json::json!({ "id": cause.id, "means": cause.says, "fix": cause.mend, "check": checked(cause) });
+        let cause = |cause: &explain::Cause| serde_json::json!({ "id": cause.id, "means": cause.says, "fix": cause.mend, "check": checked(cause), "reference": doctor::reference(&cause.id) });
         let answer = serde_json::json!({
             "schema": "rprov.explain/1",
             "cause": known.map(cause),

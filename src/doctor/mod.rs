@@ -10,6 +10,7 @@ mod home;
 mod network;
 mod permission;
 mod processes;
+mod references;
 mod report;
 mod repository;
 mod socket;
@@ -20,6 +21,7 @@ mod table;
 mod tests;
 
 pub use case::{Case, DAEMON_JSON, Who};
+pub use references::of as reference;
 pub use report::Report;
 pub use table::document;
 

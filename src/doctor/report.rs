@@ -44,6 +44,8 @@ pub struct Found {
     pub fix: Fix,
     /// What was found too, and follows from this.
     pub consequences: Vec<&'static str>,
+    /// Where upstream speaks of it.
+    pub reference: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -92,6 +94,7 @@ pub(super) fn fold(case: &Case, answers: Vec<(&'static Check, Answer)>) -> Repor
                 excerpt: finding.excerpt.clone(),
                 fix: finding.fix.clone(),
                 consequences: Vec::new(),
+                reference: super::reference(check.id),
             });
         }
     }

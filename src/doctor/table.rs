@@ -10,7 +10,8 @@ This page is made from the table in the program (`src/doctor/`): a test holds th
 A check answers *fine*, *finding* or *unknown*. What could not be looked at is unknown and never fine. A finding
 that follows from another is folded under it. **block**: docker cannot be used; **degraded**: works in part;
 **warn**: works, and will not for ever or not for everyone; **info**: worth knowing. The severity is that of the
-worst case. `root` is at a check that sees nothing without root.
+worst case. `root` is at a check that sees nothing without root. An id leads to where upstream speaks of the cause;
+`rprov doctor -v` shows the same address.
 ";
 
 const TAIL: &str = "
@@ -32,9 +33,17 @@ pub fn document() -> String {
     text.push_str(TAIL);
     text.push_str("\n| id | what it means |\n|---|---|\n");
     for cause in explain::causes().iter().filter(|cause| checks().all(|check| check.id != cause.id)) {
-        text.push_str(&format!("| `{}` | {} |\n", cause.id, cause.says));
+        text.push_str(&format!("| {} | {} |\n", linked(&cause.id), cause.says));
     }
     text
+}
+
+/// The id, leading to where upstream speaks of it.
+fn linked(id: &str) -> String {
+    match super::reference(id) {
+        Some(address) => format!("[`{id}`]({address})"),
+        None => format!("`{id}`"),
+    }
 }
 
 fn row(check: &Check) -> String {
@@ -42,8 +51,8 @@ fn row(check: &Check) -> String {
     let above: Vec<String> = check.depends_on.iter().take(4).map(|id| format!("`{id}`")).collect();
     let more = if check.depends_on.len() > 4 { ", …" } else { "" };
     format!(
-        "| `{}` | {}{root} | {} | {}{more} |\n",
-        check.id,
+        "| {} | {}{root} | {} | {}{more} |\n",
+        linked(check.id),
         check.severity.word(),
         check.asks,
         above.join(", ")

@@ -70,6 +70,9 @@ pub fn report(report: &Report, manner: Manner) -> String {
             lines.push(wrapped(&format!("{indent}so:   "), &found.consequences.join(", ")));
         }
         lines.push(format!("{indent}id:   {}", found.id));
+        if let Some(address) = found.reference.filter(|_| manner.verbose) {
+            lines.push(format!("{indent}see:  {address}"));
+        }
         lines.push(String::new());
     }
     lines.extend(end(report, manner, &pen));
@@ -115,6 +118,9 @@ pub fn explained(cause: &Cause, checked: bool, manner: Manner) -> String {
         lines.push(format!("check    {}", pen.paint(&format!("rprov doctor --only {}", cause.id), BOLD)));
     }
     lines.push(format!("id       {}", cause.id));
+    if let Some(address) = crate::doctor::reference(&cause.id) {
+        lines.push(format!("see      {address}"));
+    }
     lines.join("\n")
 }
 
