@@ -3,7 +3,7 @@
 use super::arguments::{Asked, Changing, Mending, Threshold};
 use super::run::{Run, lock};
 use crate::clock::now_us;
-use crate::doctor::{self, Case, Class, DAEMON_JSON, Report, Severity, Who, explain};
+use crate::doctor::{self, Case, Class, DAEMON_JSON, Flag, Report, Severity, Who, explain};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::facts;
@@ -64,6 +64,7 @@ fn who(asked: &Asked) -> Who {
         user: asked.user.clone(),
         uid: rustix::process::geteuid().as_raw(),
         environment: environment.collect(),
+        flag: asked.host.clone().map(Flag::Host).or(asked.context.clone().map(Flag::Context)),
         accepted: accepted(),
     }
 }
@@ -168,8 +169,8 @@ fn mend(
     let before = examine(asked, host)?;
     let mut steps = Vec::new();
     for found in &before.findings {
-        let fix = &found.fix;
-        if fix.class == Class::Told || (fix.wants.is_empty() && fix.then.is_empty()) {
+        let Some(fix) = before.fixes.get(found.id) else { continue };
+        if fix.words.class == Class::Told || (fix.wants.is_empty() && fix.then.is_empty()) {
             continue;
         }
         if fix.grants && asked.user.is_none() {
@@ -179,7 +180,7 @@ fn mend(
             continue;
         }
         let step = Step { then: fix.then.clone(), ..Step::new(found.id, once(&fix.wants)) };
-        if fix.class == Class::Asked && !may(run, &step, &fix.text, mending, changing, host)? {
+        if fix.words.class == Class::Asked && !may(run, &step, &fix.words.text, mending, changing, host)? {
             continue;
         }
         steps.push(step);

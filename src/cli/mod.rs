@@ -13,6 +13,7 @@ mod run;
 mod smoke;
 mod status;
 mod uninstall;
+mod verify;
 
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::facts;

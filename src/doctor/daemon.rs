@@ -36,6 +36,7 @@ const CAUSES: &[&str] = &[
     "inodes-full",
     "data-root-readonly",
     "kernel-modules-gone",
+    "xt-addrtype-missing",
     "iptables-missing",
 ];
 

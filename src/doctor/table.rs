@@ -1,6 +1,6 @@
 //! The table of checks as a page for people: docs/checks.md is this text.
 
-use super::{Check, Privilege, THEMES, checks, explain};
+use super::{AFTER, BEFORE, Check, OF_A_USER, Privilege, THEMES, checks, explain};
 
 const HEAD: &str = "\
 # The checks of `rprov doctor`
@@ -12,6 +12,14 @@ that follows from another is folded under it. **block**: docker cannot be used; 
 **warn**: works, and will not for ever or not for everyone; **info**: worth knowing. The severity is that of the
 worst case. `root` is at a check that sees nothing without root. An id leads to where upstream speaks of the cause;
 `rprov doctor -v` shows the same address.
+";
+
+const INSTALL: &str = "
+## What an install asks
+
+`rprov install` asks some of them, too: before it begins, of the host as it is about to be, and when all is made. What
+blocks before is refused, what blocks after is a failure; the rest is told.
+
 ";
 
 const TAIL: &str = "
@@ -29,6 +37,11 @@ pub fn document() -> String {
             "\n## {title}\n\n| id | severity | asks | follows from |\n|---|---|---|---|\n"
         ));
         checks.iter().for_each(|check| text.push_str(&row(check)));
+    }
+    text.push_str(INSTALL);
+    for (moment, ids) in [("before", BEFORE), ("after", AFTER), ("after, for each `--user`", OF_A_USER)] {
+        let ids: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+        text.push_str(&format!("- {moment}: {}\n", ids.join(", ")));
     }
     text.push_str(TAIL);
     text.push_str("\n| id | what it means |\n|---|---|\n");
