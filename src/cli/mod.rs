@@ -5,6 +5,7 @@ mod doctor;
 mod install;
 mod lock;
 mod man;
+mod mend;
 mod profile;
 mod render;
 mod result;

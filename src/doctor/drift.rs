@@ -1,6 +1,6 @@
 //! The receipts looked at again: what is no longer as it was made, in the words of a finding.
 
-use crate::error::Result;
+use crate::error::Error;
 use crate::event::{Class, Found, Line, Mend, Severity, Sign};
 use crate::host::Look;
 use crate::receipt::{self, Past};
@@ -13,19 +13,18 @@ pub struct Drift {
     pub found: Found,
 }
 
-/// Every change that the host no longer shows, and what is still owed.
-///
-/// # Errors
-/// A resource cannot be looked at.
-pub fn look(receipts: &[Past], host: &dyn Look) -> Result<Vec<Drift>> {
+/// Every change that the host no longer shows, or that cannot be looked at any more, and what is still owed.
+pub fn look(receipts: &[Past], host: &dyn Look) -> Vec<Drift> {
     let mut drifts = Vec::new();
     for (step, change) in receipt::joined(receipts) {
-        if let Some(lines) = change.drift(host)? {
-            drifts.push(moved(step, lines));
+        match change.drift(host) {
+            Ok(Some(lines)) => drifts.push(moved(step, lines)),
+            Ok(None) => {}
+            Err(error) => drifts.push(unreadable(step, change.describe(), &error)),
         }
     }
     drifts.extend(receipt::owed(receipts).into_iter().map(|(then, _)| owed(then.to_string())));
-    Ok(drifts)
+    drifts
 }
 
 /// A run that was killed, or that failed.
@@ -40,13 +39,28 @@ pub fn unfinished(past: &Past) -> Found {
     found("unfinished", Severity::Degraded, cause, vec![seen], again)
 }
 
-fn moved(step: String, lines: Vec<Line>) -> Drift {
-    let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-    let what = match names[..] {
+fn named(lines: &[Line]) -> String {
+    match lines {
         [] => "something".to_owned(),
-        [name] => name.to_owned(),
-        [name, ..] => format!("{name} and {} more", names.len() - 1),
+        [line] => line.name.clone(),
+        [line, ..] => format!("{} and {} more", line.name, lines.len() - 1),
+    }
+}
+
+/// A daemon.json that is no JSON any more is another one than was made.
+fn unreadable(step: String, lines: Vec<Line>, error: &Error) -> Drift {
+    let cause = format!("{}: cannot be compared with what the step `{step}` made", named(&lines));
+    let fix = Mend {
+        class: Class::Told,
+        text: "see what doctor says of it".into(),
+        commands: vec!["sudo rprov doctor".into()],
     };
+    let found = found("drift", Severity::Warn, cause, vec![super::words(error)], fix);
+    Drift { step, lines, found }
+}
+
+fn moved(step: String, lines: Vec<Line>) -> Drift {
+    let what = named(&lines);
     let seen =
         lines.iter().map(|line| format!("{} {} {}", line.sign.glyph(), line.name, line.text)).collect();
     let cause = format!("{what}: no longer as the step `{step}` made it");
