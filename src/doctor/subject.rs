@@ -64,7 +64,9 @@ impl Subject {
         let session = if own {
             processes::one(host, "self")
         } else {
-            processes::ancestors(host).into_iter().find(|process| process.uid == uid)
+            processes::ancestors(host)
+                .into_iter()
+                .find(|process| process.uid == uid && process.effective == uid)
         };
         let local = passwd.iter().any(|line| entry_name(line) == user);
         let groups = numbers(host, &user);

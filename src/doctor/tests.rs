@@ -302,6 +302,42 @@ fn what_follows_from_something_else_is_folded_under_it_and_makes_it_as_bad() {
 }
 
 #[test]
+fn among_fifty_thousand_processes_those_of_the_user_are_found() {
+    let mut host = old(healthy(), 1, 1000, "tmux: server");
+    for pid in 2..50_000 {
+        host = old(host, pid, 2000, "worker");
+    }
+    // One that ended between two looks has a directory, and nothing in it.
+    let host = host.directory("/proc/50000").owned("/proc/50000", 1000, 0o555);
+    let report = root(&host, Some("alice"), &[]);
+    let found = report.findings.iter().find(|found| found.id == "tmux-server-stale-groups");
+    assert!(found.is_some_and(|found| found.evidence.len() == 1), "{:#?}", report.findings);
+}
+
+fn old(host: FakeHost, pid: u32, uid: u32, name: &str) -> FakeHost {
+    let status = format!(
+        "Name:\t{name}\nPid:\t{pid}\nPPid:\t1\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\t{uid}\t{uid}\t{uid}\nGroups:\t{uid}\n"
+    );
+    let at = format!("/proc/{pid}");
+    host.file(format!("{at}/status"), status).owned(at, uid, 0o555)
+}
+
+#[test]
+fn under_sudo_the_session_is_that_of_the_shell_and_not_sudo_itself() {
+    let status = |name: &str, pid: u32, parent: u32, uids: &str, groups: &str| {
+        format!(
+            "Name:\t{name}\nPid:\t{pid}\nPPid:\t{parent}\nUid:\t{uids}\nGid:\t{uids}\nGroups:\t{groups}\n"
+        )
+    };
+    let host = healthy()
+        .file("/proc/self/status", status("rprov", 52, 51, "0 0 0 0", "0"))
+        .file("/proc/51/status", status("sudo", 51, 50, "1000 0 0 0", "0"))
+        .file("/proc/50/status", status("bash", 50, 1, "1000 1000 1000 1000", "1000 998"));
+    let report = asked(&host, Who { uid: 0, ..who(&[("SUDO_USER", "alice")]) }, &["session-groups-stale"]);
+    assert_eq!((report.subject.user.as_str(), report.findings.len()), ("alice", 0), "{report:#?}");
+}
+
+#[test]
 fn the_endpoint_is_found_as_the_docker_command_finds_it() {
     let host = |text: &str| Some(super::Flag::Host(text.to_owned()));
     let context = |text: &str| Some(super::Flag::Context(text.to_owned()));

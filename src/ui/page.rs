@@ -223,6 +223,9 @@ impl Handed<'_> {
         let rows: String = spans
             .iter()
             .map(|span| {
+                // Too short to be seen is shown all the same, and the last one within its row.
+                let wide = percent(span.to_us - span.from_us).max(0.8);
+                let left = percent(span.from_us - first.from_us).min(100.0 - wide);
                 let lines = span.lines.iter().map(|line| {
                     format!("{} {}  {}", line.sign.glyph(), self.shown(&line.name), self.shown(&line.text))
                 });
@@ -230,12 +233,10 @@ impl Handed<'_> {
                 let inside = if lines.is_empty() { String::new() } else { format!("<pre>{lines}</pre>") };
                 format!(
                     "<li><details><summary><span class=\"title\">{}</span><span class=\"took\">{}</span>\
-                     <span class=\"track\"><span class=\"bar\" style=\"margin-left:{:.2}%;width:{:.2}%\"></span></span>\
+                     <span class=\"track\"><span class=\"bar\" style=\"margin-left:{left:.2}%;width:{wide:.2}%\"></span></span>\
                      </summary>{inside}</details></li>\n",
                     self.shown(&span.title),
                     seconds(span.to_us - span.from_us),
-                    percent(span.from_us - first.from_us),
-                    percent(span.to_us - span.from_us).max(0.4),
                 )
             })
             .collect();

@@ -26,6 +26,13 @@ pub struct Seen {
     pub dark: bool,
 }
 
+/// Pages and pictures stay; the browser's own files are megabytes.
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(self.directory.join("profile"));
+    }
+}
+
 impl Browser {
     /// None where there is none to be had; why not.
     pub fn open(directory: &Path) -> Result<std::result::Result<Browser, String>> {
