@@ -179,13 +179,13 @@ fn variable(name: &str, who: &Who, subject: &Subject, host: &dyn Look) -> Option
         let value = who.environment.get(name).filter(|value| !value.is_empty())?;
         return Some(environment(value.clone(), written(name, subject, host)));
     }
-    if let Some(session) = &subject.session {
-        let path = Path::new("/proc").join(session.pid.to_string()).join("environ");
+    if let Some(behind) = &subject.behind {
+        let path = Path::new("/proc").join(behind.pid.to_string()).join("environ");
         let bytes = host.read(&path).ok().flatten().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let value = text.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let from = format!("{name} in the environment of process {} ({})", session.pid, session.name);
+            let from = format!("{name} in the environment of process {} ({})", behind.pid, behind.name);
             return Some(environment(value.to_owned(), from));
         }
     }

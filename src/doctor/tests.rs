@@ -332,9 +332,13 @@ fn under_sudo_the_session_is_that_of_the_shell_and_not_sudo_itself() {
     let host = healthy()
         .file("/proc/self/status", status("rprov", 52, 51, "0 0 0 0", "0"))
         .file("/proc/51/status", status("sudo", 51, 50, "1000 0 0 0", "0"))
-        .file("/proc/50/status", status("bash", 50, 1, "1000 1000 1000 1000", "1000 998"));
+        .file("/proc/51/environ", "HOME=/home/alice\0DOCKER_HOST=unix:///home/alice/gone.sock\0")
+        .file("/proc/50/status", status("bash", 50, 1, "1000 1000 1000 1000", "1000 998"))
+        .file("/proc/50/environ", "HOME=/home/alice\0");
     let report = asked(&host, Who { uid: 0, ..who(&[("SUDO_USER", "alice")]) }, &["session-groups-stale"]);
     assert_eq!((report.subject.user.as_str(), report.findings.len()), ("alice", 0), "{report:#?}");
+    // What the shell exported is in sudo's environment, and in no file.
+    assert_eq!(report.endpoint.from, "DOCKER_HOST in the environment of process 51 (sudo)");
 }
 
 #[test]
