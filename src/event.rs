@@ -1,5 +1,9 @@
 //! What a run tells while it goes on: one stream, drawn by the terminal, by `--json` and by the journal.
 
+mod found;
+
+pub use found::{Class, Found, Mend, Severity};
+
 use serde::Serialize;
 
 /// One event. Its JSON form is a contract (`docs/json.md`): names stay, fields are only ever added.
@@ -25,6 +29,8 @@ pub enum Event {
     /// What undo did with one change: `restored`, `already as before`, `changed since`, `kept`; simulated: `to restore`;
     /// what status found: `drifted`.
     Undone { step: String, answer: String, lines: Vec<Line>, why: Option<String> },
+    /// What is wrong: before an install, after it, or where a receipt no longer holds.
+    Finding(Found),
     /// One question of the verification or the smoke test.
     Check { id: String, ok: bool, text: String },
     /// What could not be done; the last but one of a run that fails.

@@ -250,6 +250,12 @@ pub struct Asked {
     /// Look with this user's eyes; needs root
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+    /// Where the docker command goes, as its own option has it: unix:///run/docker.sock
+    #[arg(short = 'H', long, value_name = "ADDRESS", conflicts_with = "context")]
+    pub host: Option<String>,
+    /// The context that the docker command takes, as its own option has it
+    #[arg(short, long, value_name = "NAME")]
+    pub context: Option<String>,
     /// Only these checks
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub only: Vec<String>,

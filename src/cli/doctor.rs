@@ -1,22 +1,17 @@
-//! `rprov doctor`: looks, tells, and makes or takes back what is wanted of it.
+//! `rprov doctor`: looks and tells, to people, to programs, and as a page.
 
-use super::arguments::{Asked, Changing, Mending, Threshold};
-use super::run::{Run, lock};
-use crate::clock::now_us;
-use crate::doctor::{self, Case, Class, DAEMON_JSON, Report, Severity, Who, explain};
+use super::arguments::{Asked, Changing, Threshold};
+use super::mend;
+use super::run::Run;
+use crate::doctor::{self, Case, DAEMON_JSON, Flag, Report, Severity, Who, drift, explain};
 use crate::error::{Error, Exit, OrFail, Result};
-use crate::event::Event;
 use crate::facts;
+use crate::host::Look;
 use crate::host::local::LocalHost;
-use crate::host::{Command, Touch};
-use crate::plan::{self, Plan};
-use crate::receipt::{self, Entry, Past};
-use crate::resources::consequence::Consequence;
+use crate::receipt::{self, Past};
+use crate::resources::AnyChange;
 use crate::resources::file::Node;
-use crate::resources::unit::Shown;
-use crate::resources::{AnyChange, How};
-use crate::steps::Step;
-use crate::{apply, json, ui, undo};
+use crate::{json, ui};
 use std::io::Read;
 use std::path::Path;
 
@@ -28,16 +23,15 @@ pub fn doctor(run: &mut Run, asked: &Asked, changing: &Changing) -> Result<Exit>
         return explained(run, text);
     }
     if asked.undo {
-        return take_back(run, changing);
+        return mend::take_back(run, changing);
     }
     let host = run.host(changing.wait);
     let report = match asked.fix {
         None => examine(asked, &host)?,
-        Some(mending) => mend(run, asked, mending, changing, &host)?,
+        Some(mending) => mend::mend(run, asked, mending, changing, &host)?,
     };
     if let Some(path) = &asked.html {
-        std::fs::write(path, ui::html::page(&report, &facts::gather(&host)?, asked.with_names))
-            .or_fail(|| format!("cannot write `{}`", path.display()))?;
+        hand_on(&report, asked.with_names, path, &host)?;
     }
     show(run, &report)?;
     let threshold = match asked.fail_on {
@@ -47,6 +41,28 @@ pub fn doctor(run: &mut Run, asked: &Asked, changing: &Changing) -> Result<Exit>
         Threshold::Info => Severity::Info,
     };
     Ok(if report.reaches(threshold) { Exit::Difference } else { Exit::Done })
+}
+
+/// The report as a page, with the facts and the receipts that belong to it.
+fn hand_on(report: &Report, open: bool, path: &Path, host: &LocalHost) -> Result<()> {
+    let receipts = receipt::all(Path::new("/")).map_err(|_| "Only root may read the receipts.".to_owned());
+    let made: Vec<Past> =
+        receipts.iter().flatten().filter(|past| !past.verb.starts_with("doctor")).cloned().collect();
+    let read = |path: &str| host.read_text(Path::new(path)).ok().flatten().unwrap_or_default();
+    let names = ui::page::names_in(
+        &read("/etc/passwd"),
+        receipts.as_deref().unwrap_or_default(),
+        &report.subject.user,
+    );
+    let handed = ui::page::Handed {
+        report,
+        facts: &facts::gather(host)?,
+        drifts: drift::look(&made, host).into_iter().map(|drift| drift.found).collect(),
+        receipts,
+        veil: ui::page::Veil::new(open, &names, Some(&read("/proc/sys/kernel/hostname"))),
+        at: jiff::Timestamp::now(),
+    };
+    ui::page::write(path, &handed.page(), open).or_fail(|| format!("cannot write `{}`", path.display()))
 }
 
 /// The variables that docker's command reads, and who called.
@@ -64,6 +80,7 @@ fn who(asked: &Asked) -> Who {
         user: asked.user.clone(),
         uid: rustix::process::geteuid().as_raw(),
         environment: environment.collect(),
+        flag: asked.host.clone().map(Flag::Host).or(asked.context.clone().map(Flag::Context)),
         accepted: accepted(),
     }
 }
@@ -85,7 +102,7 @@ fn accepted() -> Option<Node> {
 /// Whose receipts say what the daemon came up with.
 const VERBS: [&str; 3] = ["install", "upgrade", "doctor"];
 
-fn examine(asked: &Asked, host: &LocalHost) -> Result<Report> {
+pub(super) fn examine(asked: &Asked, host: &LocalHost) -> Result<Report> {
     let facts = facts::gather(host)?;
     doctor::examine(&Case::new(who(asked), &facts, host)?, &asked.only)
 }
@@ -110,6 +127,7 @@ fn list(run: &Run, asked: &Asked) -> Result<Exit> {
                 serde_json::json!({
                     "id": check.id, "severity": check.severity, "asks": check.asks,
                     "root": check.privilege == doctor::Privilege::Root, "depends_on": check.depends_on,
+                    "reference": doctor::reference(check.id),
                 })
             })
             .collect();
@@ -133,7 +151,7 @@ fn explained(run: &Run, text: &str) -> Result<Exit> {
     let known = explain::first(&said);
     let nearest = if known.is_none() { explain::nearest(&said) } else { Vec::new() };
     if run.manner.json {
-        let cause = |cause: &explain::Cause| serde_json::json!({ "id": cause.id, "means": cause.says, "fix": cause.mend, "check": checked(cause) });
+        let cause = |cause: &explain::Cause| serde_json::json!({ "id": cause.id, "means": cause.says, "fix": cause.mend, "check": checked(cause), "reference": doctor::reference(&cause.id) });
         let answer = serde_json::json!({
             "schema": "rprov.explain/1",
             "cause": known.map(cause),
@@ -151,183 +169,4 @@ fn explained(run: &Run, text: &str) -> Result<Exit> {
 
 fn checked(cause: &explain::Cause) -> bool {
     doctor::checks().any(|check| check.id == cause.id)
-}
-
-/// What the findings want, cause by cause: made, asked, or left to a person.
-fn mend(
-    run: &mut Run,
-    asked: &Asked,
-    mending: Mending,
-    changing: &Changing,
-    host: &LocalHost,
-) -> Result<Report> {
-    super::may_change(&facts::gather(host)?)?;
-    host.hear_signals()?;
-    let _lock = lock(host)?;
-    let before = examine(asked, host)?;
-    let mut steps = Vec::new();
-    for found in &before.findings {
-        let fix = &found.fix;
-        if fix.class == Class::Told || (fix.wants.is_empty() && fix.then.is_empty()) {
-            continue;
-        }
-        if fix.grants && asked.user.is_none() {
-            let text =
-                format!("{}: granted only to a user who is named: --user {}", found.id, before.subject.user);
-            run.tell(&Event::Note { text });
-            continue;
-        }
-        let step = Step { then: fix.then.clone(), ..Step::new(found.id, once(&fix.wants)) };
-        if fix.class == Class::Asked && !may(run, &step, &fix.text, mending, changing, host)? {
-            continue;
-        }
-        steps.push(step);
-    }
-    if steps.is_empty() {
-        return Ok(before);
-    }
-    make(run, &steps, host)?;
-    settle(host)?;
-    let after = examine(asked, host)?;
-    for found in &before.findings {
-        let gone = after
-            .findings
-            .iter()
-            .all(|still| still.id != found.id && !still.consequences.contains(&found.id));
-        if gone {
-            run.tell(&Event::Check {
-                id: found.id.into(),
-                ok: true,
-                text: format!("{} is mended", found.id),
-            });
-        }
-    }
-    Ok(after)
-}
-
-/// A socket that restarts starts its daemon behind it: whether that comes up is seen a moment later.
-fn settle(host: &LocalHost) -> Result<()> {
-    for _ in 0..30 {
-        let unit = Shown::of(host, "docker.service")?;
-        if !matches!(unit.get("ActiveState"), "activating" | "deactivating" | "reloading") {
-            break;
-        }
-        host.pause("docker.service")?;
-        host.forget_answers();
-    }
-    Ok(())
-}
-
-/// Two causes may want the same of one unit.
-fn once(wants: &[crate::resources::AnyWant]) -> Vec<crate::resources::AnyWant> {
-    let mut single: Vec<crate::resources::AnyWant> = Vec::new();
-    for want in wants {
-        if !single.contains(want) {
-            single.push(want.clone());
-        }
-    }
-    single
-}
-
-/// Shows what one cause wants, and asks.
-fn may(
-    run: &Run,
-    step: &Step,
-    text: &str,
-    mending: Mending,
-    changing: &Changing,
-    host: &LocalHost,
-) -> Result<bool> {
-    let plan = plan::plan(std::slice::from_ref(step), host)?;
-    if !run.manner.json && !run.manner.quiet {
-        let shown = ui::plan(&plan.shown(), run.manner);
-        let then: Vec<String> = step.then.iter().map(|then| format!("    then {then}")).collect();
-        let shown = if shown.is_empty() { format!("  {}\n{}", step.title, then.join("\n")) } else { shown };
-        run.tell(&Event::Note { text: text.to_owned() });
-        ui::answer(&shown);
-    }
-    if changing.yes && mending == Mending::Ask {
-        let text =
-            format!("{}: not made: it restarts, grants or removes; `--fix=all --yes` makes it", step.title);
-        run.tell(&Event::Note { text });
-        return Ok(false);
-    }
-    match run.may("Make this?", changing, host) {
-        // What is safe is made all the same.
-        Err(error) if error.exit == Exit::Usage && mending == Mending::Ask => {
-            let text = format!("{}: not made: nobody can be asked; `--fix=all --yes` makes it", step.title);
-            run.tell(&Event::Note { text });
-            Ok(false)
-        }
-        answer => answer,
-    }
-}
-
-/// By the same engine as an install, with a receipt of its own.
-fn make(run: &mut Run, steps: &[Step], host: &LocalHost) -> Result<()> {
-    let mut receipt = run.begin_receipt(None)?;
-    let made = make_all(steps, &mut receipt, host);
-    run.changes = receipt::read(receipt.path.clone())?.made();
-    let exit = made.as_ref().map_or_else(|error| error.exit, |()| Exit::Done);
-    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us(), left: Vec::new() })?;
-    made
-}
-
-/// Each cause is planned on what the one before has left; what it owes is paid at once.
-fn make_all(steps: &[Step], receipt: &mut receipt::Receipt, host: &LocalHost) -> Result<()> {
-    for step in steps {
-        let plan: Plan = plan::plan(std::slice::from_ref(step), host)?;
-        apply::fetch(&plan, host)?;
-        if plan.is_empty() {
-            for then in &step.then {
-                receipt.write(&Entry::Owes { then: then.clone(), at_us: now_us() })?;
-            }
-        } else {
-            apply::apply(&plan, receipt, host)?;
-        }
-        if step.then.iter().any(|then| matches!(then, Consequence::RestartUnit { .. })) {
-            // Three starts in a minute are all that systemd grants, and some were needed to find out.
-            host.run(&Command::new(["systemctl", "reset-failed", "docker.service", "docker.socket"]))?;
-        }
-        apply::pay(&[], receipt, host)?;
-    }
-    Ok(())
-}
-
-/// Repairs are taken back here alone: `uninstall` reads other receipts.
-fn take_back(run: &mut Run, changing: &Changing) -> Result<Exit> {
-    let host = run.host(changing.wait);
-    super::may_change(&facts::gather(&host)?)?;
-    host.hear_signals()?;
-    let _lock = lock(&host)?;
-    let receipts: Vec<Past> = receipt::all(Path::new("/"))?;
-    let receipts: Vec<Past> = receipts.into_iter().filter(|past| past.verb == run.verb).collect();
-    let ways = undo::simulate(&receipts, &host, How::default())?;
-    if ways.is_empty() {
-        run.tell(&Event::Note { text: "doctor has mended nothing on this machine".into() });
-        return Ok(Exit::Done);
-    }
-    if !changing.yes {
-        for way in &ways {
-            run.tell(&way.event(false));
-        }
-        if !run.may("Take this back?", changing, &host)? {
-            return Ok(Exit::Done);
-        }
-    }
-    let mut receipt = run.begin_receipt_as("doctor-undo")?;
-    let undone = undo::undo(&receipts, &mut receipt, &host, How::default());
-    let exit = undone.as_ref().map_or_else(|error| error.exit, |_| Exit::Done);
-    receipt.write(&Entry::Finished { exit: exit as i32, at_us: now_us(), left: Vec::new() })?;
-    let undone = undone?;
-    run.changes = undone.restored;
-    if undone.left == 0 {
-        // Taken back once: a later repair begins anew, and the host is as if there had been none.
-        let undone = std::iter::once(&receipt.path);
-        for path in receipts.iter().map(|past| &past.path).chain(undone) {
-            host.remove(path)?;
-        }
-        run.receipt = None;
-    }
-    Ok(Exit::Done)
 }

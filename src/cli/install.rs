@@ -3,6 +3,7 @@
 use super::arguments::{Changing, Configuration, Wanted};
 use super::resume;
 use super::run::{Run, lock};
+use super::verify;
 use crate::apply;
 use crate::clock::now_us;
 use crate::error::{Error, Exit, Result};
@@ -28,7 +29,8 @@ pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
     let plan = plan::plan(&steps, &host)?;
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
-    let stands = look_first(run, &plan, &settings, &facts, &host).and_then(|()| no_downgrade(&plan, wanted));
+    let stands =
+        look_first(run, &plan, &steps, &settings, &facts, &host).and_then(|()| no_downgrade(&plan, wanted));
     if let Err(refused) = stands {
         let reasons = refused.reasons().iter().map(|reason| format!(": {reason}")).collect::<String>();
         run.tell(&Event::Note { text: format!("install would not do this: {}{reasons}", refused.what()) });
@@ -71,7 +73,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) ->
     show(run, &plan);
     tell_of_a_stop(run, &plan, &facts);
     offer_the_user(run, &settings);
-    look_first(run, &plan, &settings, &facts, &host)?;
+    look_first(run, &plan, &steps, &settings, &facts, &host)?;
     no_downgrade(&plan, wanted)?;
     if !run.may("Make these changes?", changing, &host)? {
         return Ok(Exit::Done);
@@ -87,6 +89,8 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) ->
     if gpu.is_some() {
         crate::smoke::gpu::refresh(&host)?;
     }
+    run.tell(&Event::Step { title: "the verification: doctor's checks".into(), number: 1, of: 1 });
+    verify::after(run, &settings.users, &host)?;
     if !end.no_smoke {
         run.tell(&Event::Step { title: "the proof: a container".into(), number: 1, of: 1 });
         crate::smoke::smoke(&host)?;
@@ -222,12 +226,19 @@ fn show(run: &Run, plan: &Plan) {
     }
 }
 
-/// What has to be so before packages come.
-fn look_first(run: &Run, plan: &Plan, settings: &Settings, facts: &Facts, host: &dyn Look) -> Result<()> {
+/// What has to be so before packages come: for this plan, and on any host with an engine.
+fn look_first(
+    run: &Run,
+    plan: &Plan,
+    steps: &[Step],
+    settings: &Settings,
+    facts: &Facts,
+    host: &dyn Look,
+) -> Result<()> {
     for text in preconditions::look(plan, settings, facts, host)? {
         run.tell(&Event::Note { text });
     }
-    Ok(())
+    if plan.brings_packages().is_some() { verify::before(run, steps, facts, host) } else { Ok(()) }
 }
 
 /// An engine may not read the data that a newer one has written: nobody goes back by accident.

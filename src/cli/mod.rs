@@ -5,6 +5,7 @@ mod doctor;
 mod install;
 mod lock;
 mod man;
+mod mend;
 mod profile;
 mod render;
 mod result;
@@ -13,6 +14,7 @@ mod run;
 mod smoke;
 mod status;
 mod uninstall;
+mod verify;
 
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::facts;

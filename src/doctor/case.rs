@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::facts::{Facts, Init};
 use crate::host::{Look, Question};
 use crate::json::{self, Fault};
+use crate::resources::AnyWant;
 use crate::resources::file::Node;
 use crate::resources::unit::{Shown, first_error};
 use serde_json::{Map, Value};
@@ -25,8 +26,17 @@ pub struct Who {
     /// The effective user of this process.
     pub uid: u32,
     pub environment: BTreeMap<String, String>,
+    /// `--host` or `--context`: they win over every variable.
+    pub flag: Option<Flag>,
     /// What daemon.json held when the daemon last accepted what a run of ours wrote, as far as the caller may know.
     pub accepted: Option<Node>,
+}
+
+/// Where the docker command is told to go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Flag {
+    Host(String),
+    Context(String),
 }
 
 /// The units that docker is.
@@ -43,6 +53,8 @@ pub struct Case<'a> {
     pub endpoint: Rc<Endpoint>,
     /// The check that is asked now.
     pub id: &'static str,
+    /// What daemon.json will hold of an engine that is about to come.
+    coming: Option<Rc<Map<String, Value>>>,
     shared: Rc<Shared>,
 }
 
@@ -79,8 +91,25 @@ impl<'a> Case<'a> {
             subject: Rc::new(subject),
             endpoint: Rc::new(endpoint),
             id: "",
+            coming: None,
             shared: Rc::default(),
         })
+    }
+
+    /// The same host as these states will leave it: with an engine, and with their keys in daemon.json.
+    pub fn wanting(mut self, wants: &[AnyWant]) -> Case<'a> {
+        let mut keys = Map::new();
+        for want in wants {
+            let AnyWant::JsonKeys(want) = want else { continue };
+            for (path, value) in &want.state.values {
+                // Nested ones concern no check that is asked before.
+                if let ([key], Some(value)) = (path.as_slice(), value) {
+                    keys.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        self.coming = Some(Rc::new(keys));
+        self
     }
 
     pub(super) fn about(&self, check: &'static Check) -> Case<'a> {
@@ -103,9 +132,9 @@ impl<'a> Case<'a> {
         found.into_iter().find(|path| self.host.exists(path).unwrap_or(false))
     }
 
-    /// Whether Docker's own engine, or a distribution's, is on the disk.
+    /// Whether Docker's own engine, or a distribution's, is on the disk, or is about to come.
     pub fn engine(&self) -> bool {
-        self.facts.engine
+        self.facts.engine || self.coming.is_some()
     }
 
     /// What systemd says of one of docker's units.
@@ -177,12 +206,14 @@ impl<'a> Case<'a> {
     /// # Errors
     /// It cannot be read, or is no JSON.
     pub fn config(&self) -> Result<Map<String, Value>> {
-        match self.daemon() {
-            Daemon::Absent => Ok(Map::new()),
-            Daemon::Read(_, map) => Ok(map.clone()),
-            Daemon::Unreadable(why) => Err(Error::failed(why)),
-            Daemon::Broken(..) => Err(Error::failed(format!("{DAEMON_JSON} is no JSON"))),
-        }
+        let mut map = match self.daemon() {
+            Daemon::Absent => Map::new(),
+            Daemon::Read(_, map) => map.clone(),
+            Daemon::Unreadable(why) => return Err(Error::failed(why)),
+            Daemon::Broken(..) => return Err(Error::failed(format!("{DAEMON_JSON} is no JSON"))),
+        };
+        map.extend(self.coming.iter().flat_map(|keys| keys.as_ref().clone()));
+        Ok(map)
     }
 
     /// The arguments of dockerd, by its unit.

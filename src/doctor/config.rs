@@ -1,27 +1,26 @@
-//! daemon.json and what stands beside it: what dockerd refuses, does not heed, or does not know of yet.
+//! daemon.json: what dockerd refuses in it, does not heed, or does not know of yet.
+
+mod beside;
+mod file;
 
 use super::Severity::{Block, Degraded, Info, Warn};
 use super::case::{DAEMON_JSON, Daemon};
-use super::permission::run_docker;
 use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::daemon_config::{self, Problem, ProblemKind};
-use crate::error::{Error, Result};
-use crate::host::{Kind, Owner, Question};
-use crate::resources::consequence::Consequence;
-use crate::resources::file::{Bytes, File, Node};
+use crate::error::Result;
 use crate::resources::json_keys::installed_version;
-use crate::resources::want;
+use file::harm;
 use serde_json::Value;
-use std::path::Path;
 
 const BROKEN: &[&str] =
     &["engine-not-installed", "daemon-json-syntax", "daemon-json-encoding", "daemon-json-unreadable"];
 
 pub(super) const CHECKS: &[Check] = &[
-    check("daemon-json-unreadable", Block, "Can daemon.json be read?", unreadable)
+    check("daemon-json-unreadable", Block, "Can daemon.json be read?", file::unreadable)
         .under(&["engine-not-installed"]),
-    check("daemon-json-encoding", Block, "Is daemon.json UTF-8?", encoding).under(&["engine-not-installed"]),
-    check("daemon-json-syntax", Block, "Is daemon.json JSON?", syntax).under(&["engine-not-installed"]),
+    check("daemon-json-encoding", Block, "Is daemon.json UTF-8?", file::encoding)
+        .under(&["engine-not-installed"]),
+    check("daemon-json-syntax", Block, "Is daemon.json JSON?", file::syntax).under(&["engine-not-installed"]),
     check("daemon-json-unknown-key", Block, "Does dockerd know every key of daemon.json?", unknown_key)
         .under(BROKEN),
     check(
@@ -54,113 +53,25 @@ pub(super) const CHECKS: &[Check] = &[
         snapshotter,
     )
     .under(BROKEN),
-    check("daemon-json-misnamed", Warn, "Is there no file that was meant to be daemon.json?", misnamed)
-        .under(&["engine-not-installed"]),
-    check("daemon-json-not-reloaded", Warn, "Has the daemon read daemon.json as it is?", not_reloaded)
+    check(
+        "daemon-json-misnamed",
+        Warn,
+        "Is there no file that was meant to be daemon.json?",
+        beside::misnamed,
+    )
+    .under(&["engine-not-installed"]),
+    check(
+        "daemon-json-not-reloaded",
+        Warn,
+        "Has the daemon read daemon.json as it is?",
+        beside::not_reloaded,
+    )
+    .under(BROKEN),
+    check("daemon-proxy-missing", Info, "Does the daemon know the proxy that the caller has?", beside::proxy)
         .under(BROKEN),
-    check("daemon-proxy-missing", Info, "Does the daemon know the proxy that the caller has?", proxy)
+    check("userns-remap-invalid", Block, "Are there numbers for the remapped user?", beside::userns)
         .under(BROKEN),
-    check("userns-remap-invalid", Block, "Are there numbers for the remapped user?", userns).under(BROKEN),
 ];
-
-/// Back to the last bytes that were accepted; else aside: never a guess.
-fn replace(case: &Case, broken: &[u8]) -> Fix {
-    let file = File { path: DAEMON_JSON.into() };
-    let mut wants = Vec::new();
-    let fix = match case.who.accepted.clone() {
-        Some(good) => {
-            wants.push(want(file, good));
-            "put back what the daemon last accepted, as the receipt has it; what is there now goes to daemon.json.broken"
-        }
-        None => {
-            wants.push(want(file, Node::Absent));
-            "move it aside to daemon.json.broken, so that the daemon starts without it; or mend the line"
-        }
-    };
-    let owner = case.host.stat(Path::new(DAEMON_JSON)).ok().flatten();
-    let owner = owner.map_or(Owner::ROOT_0644, |s| Owner { uid: s.uid, gid: s.gid, mode: s.mode });
-    let aside = Node::File { bytes: Bytes(broken.to_vec()), owner };
-    wants.insert(0, want(File { path: format!("{DAEMON_JSON}.broken").into() }, aside));
-    wants.extend(run_docker());
-    Fix::asked(fix, wants)
-        .then(Consequence::RestartUnit { unit: "docker.service".into() })
-        .types(format!("sudoedit {DAEMON_JSON}"))
-        .types("systemctl reset-failed docker.service && systemctl restart docker.service")
-}
-
-fn harm(case: &Case) -> super::Severity {
-    // What runs has read another file: it comes to harm at the next start.
-    if case.active("docker.service").unwrap_or(false) { Degraded } else { Block }
-}
-
-fn unreadable(case: &Case) -> Result<Answer> {
-    let Some(stat) = case.host.stat(Path::new(DAEMON_JSON))? else { return Ok(Answer::Fine) };
-    if stat.kind == Kind::Directory {
-        let fix = Fix::told("look what is in it, and move it away")
-            .types(format!("mv {DAEMON_JSON} {DAEMON_JSON}.away"));
-        return Ok(Finding::new(format!("{DAEMON_JSON} is a directory"), fix)
-            .saw("ls -ld /etc/docker/daemon.json")
-            .into());
-    }
-    match case.daemon() {
-        Daemon::Unreadable(why) if case.subject.uid == 0 || case.subject.as_root => {
-            Ok(Finding::new(format!("{DAEMON_JSON} cannot be read"), Fix::told("look at it"))
-                .saw(why.clone())
-                .into())
-        }
-        Daemon::Unreadable(why) => Err(Error::failed(why)),
-        _ => Ok(Answer::Fine),
-    }
-}
-
-fn broken(case: &Case, encoding: bool) -> Result<Answer> {
-    let Daemon::Broken(bytes, fault) = case.daemon() else {
-        return match case.daemon() {
-            Daemon::Unreadable(why) => Err(Error::failed(why)),
-            _ => Ok(Answer::Fine),
-        };
-    };
-    if std::str::from_utf8(bytes).is_err() != encoding {
-        return Ok(Answer::Fine);
-    }
-    let what = if encoding { "is not UTF-8" } else { "is no JSON" };
-    let cause = format!("{DAEMON_JSON} {what}: {}", slip(bytes, &fault.source).unwrap_or(fault.why.as_str()));
-    let mut finding = Finding::new(cause, replace(case, bytes))
-        .saw(format!("{DAEMON_JSON}, line {}, column {}", fault.line, fault.column))
-        .only(harm(case));
-    finding.excerpt = fault.excerpt();
-    Ok(finding.into())
-}
-
-/// The usual slips, by name.
-fn slip(bytes: &[u8], line: &str) -> Option<&'static str> {
-    let text = String::from_utf8_lossy(bytes);
-    if text.contains(['“', '”', '„', '’']) {
-        return Some("it has typographic quotes instead of \"");
-    }
-    let squeezed: String = text.split_whitespace().collect();
-    if squeezed.contains(",}") || squeezed.contains(",]") {
-        return Some("a comma stands before a closing bracket");
-    }
-    if line.trim_start().starts_with("//") || line.trim_start().starts_with('#') || text.contains("/*") {
-        return Some("it has a comment, and JSON has none");
-    }
-    if text.contains(":\" \"") || text.contains(":\"  \"") {
-        return Some("a colon stands inside the quotes of a key");
-    }
-    if !text.trim_start().starts_with('{') {
-        return Some("the outermost braces are missing");
-    }
-    None
-}
-
-fn encoding(case: &Case) -> Result<Answer> {
-    broken(case, true)
-}
-
-fn syntax(case: &Case) -> Result<Answer> {
-    broken(case, false)
-}
 
 fn problems(case: &Case) -> Result<Vec<Problem>> {
     let config = case.config()?;
@@ -382,111 +293,4 @@ fn snapshotter(case: &Case) -> Result<Answer> {
         .saw(DAEMON_JSON)
         .only(harm(case))
         .into())
-}
-
-fn misnamed(case: &Case) -> Result<Answer> {
-    let mut found = Vec::new();
-    for name in case.host.list(Path::new("/etc/docker"))? {
-        // Ours, and what editors and administrators set aside on purpose.
-        if name == "daemon.json" || name.starts_with('.') || name.ends_with('~') {
-            continue;
-        }
-        let meant = name == "daemon.conf"
-            || name == "daemon.json.txt"
-            || strsim::damerau_levenshtein(&name.to_lowercase(), "daemon.json") <= 2;
-        let path = Path::new("/etc/docker").join(&name);
-        if meant && case.host.stat(&path)?.is_some_and(|stat| stat.kind == Kind::File) {
-            found.push(path);
-        }
-    }
-    let Some(first) = found.first() else { return Ok(Answer::Fine) };
-    let right = match case.host.read(first).map(|bytes| crate::json::read(&bytes.unwrap_or_default()).is_ok())
-    {
-        Ok(true) => "it is JSON",
-        Ok(false) => "it is no JSON either: mend it first",
-        Err(_) => "this user may not read it",
-    };
-    let there = case.exists(DAEMON_JSON);
-    let fix = if there {
-        Fix::told("put what it says into daemon.json, and take it away")
-    } else {
-        Fix::told("give it its name, and restart docker")
-            .types(format!("mv {} {DAEMON_JSON}", first.display()))
-    };
-    let cause = format!("{} is a file that dockerd never reads: the name is {DAEMON_JSON}", first.display());
-    Ok(Finding::new(cause, fix).saw(right).into())
-}
-
-/// Keys that count at a start are written here: the file is newer than the daemon.
-fn not_reloaded(case: &Case) -> Result<Answer> {
-    if !case.engine() || !case.active("docker.service")? {
-        return Ok(Answer::Fine);
-    }
-    let Some(stat) = case.host.stat(Path::new(DAEMON_JSON))? else { return Ok(Answer::Fine) };
-    let started = case.unit("docker.service")?.started_us() / 1_000_000;
-    let written = u64::try_from(stat.modified).unwrap_or_default();
-    // A second either way is the same moment by two clocks. What a reload made good since leaves no trace that can be read.
-    if started == 0 || written <= started + 1 || reloaded_since(case, written) {
-        return Ok(Answer::Fine);
-    }
-    let restart = Consequence::RestartUnit { unit: "docker.service".into() };
-    let fix = Fix::asked("restart docker; for some keys a reload is enough", Vec::new())
-        .then(restart)
-        .types("systemctl restart docker.service");
-    Ok(Finding::new("daemon.json was changed after the daemon started", fix)
-        .saw(format!("{DAEMON_JSON} is {} s younger than the daemon", written - started))
-        .into())
-}
-
-/// A run of ours that changed daemon.json paid for it with a restart or a reload.
-fn reloaded_since(case: &Case, written: u64) -> bool {
-    let question = Question::Journal { unit: "docker.service".into() };
-    let said = case.host.query(&question).map(|answer| answer.stdout).unwrap_or_default();
-    let _ = written;
-    said.contains("Got signal to reload configuration") || said.contains("Reloaded configuration")
-}
-
-fn proxy(case: &Case) -> Result<Answer> {
-    if !case.engine() || !case.subject.own {
-        return Ok(Answer::Fine);
-    }
-    let set = |name: &str| case.who.environment.get(name).filter(|value| !value.is_empty());
-    let Some(_) = set("HTTPS_PROXY").or_else(|| set("https_proxy")) else { return Ok(Answer::Fine) };
-    let config = case.config()?;
-    if config.contains_key("proxies") {
-        return Ok(Answer::Fine);
-    }
-    let drop_ins = case.unit("docker.service")?.get("DropInPaths").to_owned();
-    for path in drop_ins.split_whitespace() {
-        if case.text(path)?.unwrap_or_default().to_lowercase().contains("https_proxy") {
-            return Ok(Answer::Fine);
-        }
-    }
-    let fix = Fix::told("name the proxy in `proxies` of daemon.json, and restart docker")
-        .types(format!("sudoedit {DAEMON_JSON}"));
-    Ok(Finding::new("this shell goes by a proxy, and the daemon, which pulls, knows of none", fix)
-        .saw("HTTPS_PROXY in the environment; no `proxies` in daemon.json, none in a drop-in")
-        .into())
-}
-
-fn userns(case: &Case) -> Result<Answer> {
-    let config = case.config()?;
-    let Some(remap) = config.get("userns-remap").and_then(Value::as_str).filter(|name| !name.is_empty())
-    else {
-        return Ok(Answer::Fine);
-    };
-    let name = if remap == "default" { "dockremap" } else { remap.split(':').next().unwrap_or_default() };
-    let has = |path: &str| {
-        let text = case.text(path).ok().flatten().unwrap_or_default();
-        text.lines().any(|line| line.split(':').next() == Some(name))
-    };
-    if has("/etc/subuid") && has("/etc/subgid") {
-        return Ok(Answer::Fine);
-    }
-    let fix = Fix::told("give it ranges")
-        .types(format!("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"));
-    // dockerd itself makes the user `dockremap` and its ranges.
-    let finding = Finding::new(format!("`userns-remap` names `{name}`, which has no ranges of numbers"), fix)
-        .saw("/etc/subuid or /etc/subgid has no line for it");
-    Ok(if remap == "default" { Answer::Fine } else { finding.only(harm(case)).into() })
 }

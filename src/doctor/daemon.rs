@@ -1,12 +1,13 @@
 //! Whether the engine is there and runs, and what keeps it from it: its units, containerd, and what is in their way.
 
+mod machine;
+
 use super::Severity::{Block, Degraded, Info, Warn};
 use super::case::UNITS;
 use super::permission::{DOWN, run_docker};
 use super::socket::{Seat, walk};
 use super::{Answer, Case, Check, Finding, Fix, check, explain};
 use crate::error::{Error, Result};
-use crate::facts::{Init, Virtualisation};
 use crate::resources::consequence::Consequence;
 use crate::resources::file::{File, Node};
 use crate::resources::unit::{Unit, UnitState, first_error};
@@ -36,17 +37,18 @@ const CAUSES: &[&str] = &[
     "inodes-full",
     "data-root-readonly",
     "kernel-modules-gone",
+    "xt-addrtype-missing",
     "iptables-missing",
 ];
 
 pub(super) const CHECKS: &[Check] = &[
     check("engine-not-installed", Block, "Is an engine installed?", not_installed)
         .under(&["podman-docker-shim"]),
-    check("wsl1-kernel", Block, "Is there a real Linux kernel?", wsl1),
-    check("wsl-no-systemd", Block, "Does systemd run in WSL?", wsl_systemd).under(&["wsl1-kernel"]),
-    check("init-not-systemd", Degraded, "Does systemd run this host?", no_systemd)
+    check("wsl1-kernel", Block, "Is there a real Linux kernel?", machine::wsl1),
+    check("wsl-no-systemd", Block, "Does systemd run in WSL?", machine::wsl_systemd).under(&["wsl1-kernel"]),
+    check("init-not-systemd", Degraded, "Does systemd run this host?", machine::no_systemd)
         .under(&["wsl-no-systemd", "wsl1-kernel"]),
-    check("nested-in-container", Info, "Is this a machine, not a container?", nested),
+    check("nested-in-container", Info, "Is this a machine, not a container?", machine::nested),
     check("unit-masked", Block, "May docker's units be started?", masked).under(&["engine-not-installed"]),
     check("unit-disabled-at-boot", Warn, "Does docker start at boot?", disabled)
         .under(&["engine-not-installed", "unit-masked"]),
@@ -89,47 +91,6 @@ fn not_installed(case: &Case) -> Result<Answer> {
         None => "docker is not installed",
     };
     Ok(Finding::new(cause, fix).saw("no dockerd in /usr/bin or /usr/sbin").into())
-}
-
-fn wsl1(case: &Case) -> Result<Answer> {
-    if case.facts.virtualisation != Virtualisation::Wsl1 {
-        return Ok(Answer::Fine);
-    }
-    let fix = Fix::told("go to WSL 2, from Windows").types("wsl --set-version NAME 2");
-    Ok(Finding::new("WSL 1 has no Linux kernel: no engine can run", fix)
-        .saw(format!("the kernel calls itself {}", case.facts.kernel))
-        .into())
-}
-
-fn wsl_systemd(case: &Case) -> Result<Answer> {
-    if case.facts.virtualisation != Virtualisation::Wsl2 || case.facts.init == Init::Systemd {
-        return Ok(Answer::Fine);
-    }
-    let fix = Fix::told("put `systemd=true` below `[boot]` in /etc/wsl.conf, then, from Windows")
-        .types("wsl --shutdown");
-    Ok(Finding::new("systemd does not run in this WSL: nothing starts docker", fix)
-        .saw(format!("process 1 is `{}`", case.facts.first_process))
-        .into())
-}
-
-fn no_systemd(case: &Case) -> Result<Answer> {
-    if case.facts.init == Init::Systemd {
-        return Ok(Answer::Fine);
-    }
-    let cause = "systemd does not run here: nothing starts docker by itself";
-    let fix = Fix::told("look on the host itself, if this is a container or a chroot");
-    let finding = Finding::new(cause, fix).saw(format!("process 1 is `{}`", case.facts.first_process));
-    let lives = matches!(case.seat(), Some(Seat::Live { .. }));
-    Ok(if lives { finding.only(Info) } else { finding }.into())
-}
-
-fn nested(case: &Case) -> Result<Answer> {
-    let Virtualisation::Container(kind) = &case.facts.virtualisation else { return Ok(Answer::Fine) };
-    let cause =
-        format!("this host is itself a container ({kind}): its kernel and its limits are another host's");
-    Ok(Finding::new(cause, Fix::told("none is needed; what concerns the kernel is mended outside"))
-        .saw("/run/systemd/container, /.dockerenv or /run/.containerenv")
-        .into())
 }
 
 /// Whether systemd should run an engine here.

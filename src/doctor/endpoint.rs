@@ -1,9 +1,9 @@
 //! Where the docker command would connect to, found as the command itself finds it.
 
-use super::Who;
 use super::home;
 use super::report::ShownEndpoint;
 use super::subject::Subject;
+use super::{Flag, Who};
 use crate::host::Look;
 use crate::host::fetch::mask;
 use serde_json::Value;
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Default,
+    /// The command line.
+    Flag,
     Environment,
     /// A file that a login reads.
     Profile,
@@ -23,7 +25,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     Unix(PathBuf),
-    /// tcp://, ssh:// and what else is not on this host: never dialled.
+    /// tcp://, ssh:// and what else is not on this host, or no address at all: never dialled.
     Remote(String),
     /// A context that is named and not there.
     NoContext(String),
@@ -55,10 +57,28 @@ const PROFILES: [&str; 9] = [
 ];
 
 impl Endpoint {
-    /// DOCKER_HOST, DOCKER_CONTEXT, `currentContext` of config.json, the default (docker/cli, resolveContextName).
+    /// The command line, DOCKER_HOST, DOCKER_CONTEXT, `currentContext` of config.json, the default (docker/cli,
+    /// resolveContextName). The context `default` is DOCKER_HOST where that is set.
     pub fn of(who: &Who, subject: &Subject, host: &dyn Look) -> Endpoint {
+        let flag = |from: &str, target: Target| Endpoint {
+            source: Source::Flag,
+            from: format!("{from} on the command line"),
+            target,
+            quotable: true,
+        };
+        match &who.flag {
+            Some(Flag::Host(url)) => return flag("`--host`", target(url)),
+            Some(Flag::Context(name)) if name != "default" => {
+                let config = directory(who, subject);
+                return flag("`--context`", context(name, &config, subject, host));
+            }
+            _ => {}
+        }
         if let Some(found) = variable("DOCKER_HOST", who, subject, host) {
             return Endpoint { target: target(&found.value), ..found.endpoint() };
+        }
+        if who.flag.is_some() {
+            return flag("`--context`", Target::Unix(DEFAULT.into()));
         }
         let config = directory(who, subject);
         if let Some(found) = variable("DOCKER_CONTEXT", who, subject, host) {
@@ -104,6 +124,7 @@ impl Endpoint {
         };
         let source = match self.source {
             Source::Default => "default",
+            Source::Flag => "flag",
             Source::Environment => "environment",
             Source::Profile => "profile",
             Source::Context => "context",
@@ -158,13 +179,13 @@ fn variable(name: &str, who: &Who, subject: &Subject, host: &dyn Look) -> Option
         let value = who.environment.get(name).filter(|value| !value.is_empty())?;
         return Some(environment(value.clone(), written(name, subject, host)));
     }
-    if let Some(session) = &subject.session {
-        let path = Path::new("/proc").join(session.pid.to_string()).join("environ");
+    if let Some(behind) = &subject.behind {
+        let path = Path::new("/proc").join(behind.pid.to_string()).join("environ");
         let bytes = host.read(&path).ok().flatten().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let value = text.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let from = format!("{name} in the environment of process {} ({})", session.pid, session.name);
+            let from = format!("{name} in the environment of process {} ({})", behind.pid, behind.name);
             return Some(environment(value.to_owned(), from));
         }
     }
@@ -204,10 +225,14 @@ pub fn directory(who: &Who, subject: &Subject) -> PathBuf {
     }
 }
 
+/// `unix://` alone is the default, and an address without a scheme is one of TCP (docker/cli, opts.ParseHost).
 fn target(url: &str) -> Target {
+    let url = url.trim();
     match url.strip_prefix("unix://") {
+        Some("") => Target::Unix(DEFAULT.into()),
         Some(path) => Target::Unix(path.into()),
-        None => Target::Remote(url.to_owned()),
+        None if url.contains("://") || url.starts_with('/') => Target::Remote(url.to_owned()),
+        None => Target::Remote(format!("tcp://{url}")),
     }
 }
 

@@ -3,13 +3,16 @@
 mod case;
 mod config;
 mod daemon;
+pub mod drift;
 mod endpoint;
 pub mod explain;
 mod gpu;
 mod home;
+mod moments;
 mod network;
 mod permission;
 mod processes;
+mod references;
 mod report;
 mod repository;
 mod socket;
@@ -19,40 +22,18 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use case::{Case, DAEMON_JSON, Who};
+pub use crate::event::{Class, Severity};
+pub use case::{Case, DAEMON_JSON, Flag, Who};
+pub use moments::{AFTER, BEFORE, OF_A_USER};
+pub use references::of as reference;
 pub use report::Report;
 pub use table::document;
 
 use crate::error::{Error, Result};
+use crate::event::Mend;
 use crate::resources::AnyWant;
 use crate::resources::consequence::Consequence;
-use serde::Serialize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Worth knowing.
-    Info,
-    /// Works, and will not for ever or not for everyone.
-    Warn,
-    /// Works in part.
-    Degraded,
-    /// Docker cannot be used.
-    Block,
-}
-
-impl Severity {
-    pub fn word(self) -> &'static str {
-        match self {
-            Severity::Info => "info",
-            Severity::Warn => "warn",
-            Severity::Degraded => "degraded",
-            Severity::Block => "block",
-        }
-    }
-}
 
 /// Who can look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,53 +138,32 @@ impl From<Finding> for Answer {
     }
 }
 
-/// Who makes a fix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Class {
-    /// `--fix` makes it at once: nothing restarts, nothing is granted, nothing is removed.
-    Made,
-    /// `--fix` asks before it makes it.
-    Asked,
-    /// A person has to do it.
-    Told,
-}
-
 /// Wanted states, and the same in words.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fix {
-    pub class: Class,
-    pub text: String,
-    /// What a person would type; may be none.
-    pub commands: Vec<String>,
-    #[serde(skip)]
+    pub words: Mend,
     pub wants: Vec<AnyWant>,
-    #[serde(skip)]
     pub then: Vec<Consequence>,
     /// It lets a user use docker: only with that user's name on the command line.
-    #[serde(skip)]
     pub grants: bool,
 }
 
 impl Fix {
+    fn of(class: Class, text: String, wants: Vec<AnyWant>) -> Fix {
+        let words = Mend { class, text, commands: Vec::new() };
+        Fix { words, wants, then: Vec::new(), grants: false }
+    }
     fn told(text: impl Into<String>) -> Fix {
-        Fix {
-            class: Class::Told,
-            text: text.into(),
-            commands: Vec::new(),
-            wants: Vec::new(),
-            then: Vec::new(),
-            grants: false,
-        }
+        Fix::of(Class::Told, text.into(), Vec::new())
     }
     fn made(text: impl Into<String>, wants: Vec<AnyWant>) -> Fix {
-        Fix { class: Class::Made, wants, ..Fix::told(text) }
+        Fix::of(Class::Made, text.into(), wants)
     }
     fn asked(text: impl Into<String>, wants: Vec<AnyWant>) -> Fix {
-        Fix { class: Class::Asked, wants, ..Fix::told(text) }
+        Fix::of(Class::Asked, text.into(), wants)
     }
     fn types(mut self, command: impl Into<String>) -> Fix {
-        self.commands.push(command.into());
+        self.words.commands.push(command.into());
         self
     }
     fn then(mut self, consequence: Consequence) -> Fix {
@@ -232,8 +192,8 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 ///
 /// # Errors
 /// An id that is none: exit 2, with the nearest one.
-pub fn chosen(only: &[String]) -> Result<Vec<&'static Check>> {
-    if let Some(unknown) = only.iter().find(|id| checks().all(|check| check.id != id.as_str())) {
+pub fn chosen<S: AsRef<str>>(only: &[S]) -> Result<Vec<&'static Check>> {
+    if let Some(unknown) = only.iter().map(S::as_ref).find(|id| checks().all(|check| check.id != *id)) {
         let nearest = checks().max_by(|a, b| {
             let alike = |check: &Check| strsim::jaro_winkler(check.id, unknown);
             alike(a).total_cmp(&alike(b))
@@ -242,11 +202,11 @@ pub fn chosen(only: &[String]) -> Result<Vec<&'static Check>> {
             .because(format!("the nearest is `{}`", nearest.map_or("", |check| check.id)))
             .hint("rprov doctor --list"));
     }
-    Ok(checks().filter(|check| only.is_empty() || only.iter().any(|id| id == check.id)).collect())
+    Ok(checks().filter(|check| only.is_empty() || only.iter().any(|id| id.as_ref() == check.id)).collect())
 }
 
 /// Asks the checks and folds what follows from something else under it.
-pub fn examine(case: &Case, only: &[String]) -> Result<Report> {
+pub fn examine<S: AsRef<str>>(case: &Case, only: &[S]) -> Result<Report> {
     let chosen = chosen(only)?;
     // What a crash says is in its answer; a trace on the terminal would bury the findings.
     let loud = std::panic::take_hook();

@@ -51,6 +51,7 @@ pub(super) const DOWN: &[&str] = &[
     "inodes-full",
     "data-root-readonly",
     "kernel-modules-gone",
+    "xt-addrtype-missing",
     "iptables-missing",
     "daemon-failed",
     "unit-start-limit-hit",

@@ -9,6 +9,8 @@ pub struct Process {
     pub parent: u32,
     pub name: String,
     pub uid: u32,
+    /// Whose rights it has: sudo itself is the caller's, with root's rights and groups.
+    pub effective: u32,
     pub groups: Vec<u32>,
 }
 
@@ -24,6 +26,7 @@ pub fn parse(pid: u32, status: &str) -> Option<Process> {
         parent: number("PPid:", 0)?,
         name: field("Name:")?.to_owned(),
         uid: number("Uid:", 0)?,
+        effective: number("Uid:", 1)?,
         groups,
     })
 }

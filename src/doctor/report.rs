@@ -1,6 +1,7 @@
 //! What the checks came to: causes with what follows from them, what could not be looked at, and what is fine.
 
 use super::{Answer, Case, Check, Finding, Fix, Severity};
+use crate::event::Found;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ pub struct Report {
     pub findings: Vec<Found>,
     pub unknown: Vec<Unknown>,
     pub fine: Vec<&'static str>,
+    /// What mends each finding.
+    #[serde(skip)]
+    pub fixes: BTreeMap<&'static str, Fix>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -30,20 +34,6 @@ pub struct ShownEndpoint {
     /// Not told where it stands in a home that is not the caller's.
     pub url: Option<String>,
     pub from: String,
-}
-
-/// One cause.
-#[derive(Clone, Debug, Serialize)]
-pub struct Found {
-    pub id: &'static str,
-    pub severity: Severity,
-    pub cause: String,
-    pub evidence: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub excerpt: Vec<String>,
-    pub fix: Fix,
-    /// What was found too, and follows from this.
-    pub consequences: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -71,6 +61,7 @@ pub(super) fn fold(case: &Case, answers: Vec<(&'static Check, Answer)>) -> Repor
         findings: Vec::new(),
         unknown: Vec::new(),
         fine: Vec::new(),
+        fixes: BTreeMap::new(),
     };
     let mut found: Vec<(&'static Check, Finding)> = Vec::new();
     for (check, answer) in answers {
@@ -90,9 +81,11 @@ pub(super) fn fold(case: &Case, answers: Vec<(&'static Check, Answer)>) -> Repor
                 cause: finding.cause.clone(),
                 evidence: finding.evidence.clone(),
                 excerpt: finding.excerpt.clone(),
-                fix: finding.fix.clone(),
+                fix: finding.fix.words.clone(),
                 consequences: Vec::new(),
+                reference: super::reference(check.id),
             });
+            report.fixes.insert(check.id, finding.fix.clone());
         }
     }
     for (check, finding) in &found {

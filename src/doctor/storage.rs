@@ -32,6 +32,13 @@ pub(super) const CHECKS: &[Check] = &[
     check("kernel-modules-gone", Block, "Are the modules of the running kernel there?", kernel::modules_gone),
     check("kernel-config-missing", Block, "Has the kernel what an engine needs?", kernel::options)
         .under(&["kernel-modules-gone", "kernel-too-old"]),
+    check(
+        "xt-addrtype-missing",
+        Block,
+        "Has the kernel the match that dockerd's rules need?",
+        kernel::addrtype,
+    )
+    .under(&["kernel-modules-gone", "kernel-config-missing"]),
     check("keyring-quota", Degraded, "Are there keys left in the kernel's quota?", keys),
     check("apparmor-parser-missing", Degraded, "Is AppArmor's parser there where AppArmor is on?", parser)
         .under(&["engine-not-installed"]),
@@ -108,9 +115,15 @@ fn inodes(case: &Case) -> Result<Answer> {
         .into())
 }
 
+/// Of the data directory, or of where it will be.
 fn data_room(case: &Case) -> Result<Option<(PathBuf, Room)>> {
     let path = case.data_root();
-    Ok(case.host.room(&path)?.map(|room| (path, room)))
+    for part in path.ancestors() {
+        if let Some(room) = case.host.room(part)? {
+            return Ok(Some((path, room)));
+        }
+    }
+    Ok(None)
 }
 
 fn read_only(case: &Case) -> Result<Answer> {
@@ -249,9 +262,8 @@ fn overlay(case: &Case) -> Result<Answer> {
     if !case.engine() || case.active("docker.service").unwrap_or(true) {
         return Ok(Answer::Fine);
     }
-    let known = case.text("/proc/filesystems")?.unwrap_or_default();
     let loads = case.exists(&format!("/lib/modules/{}/kernel/fs/overlayfs", case.facts.kernel));
-    if known.lines().any(|line| line.split_whitespace().last() == Some("overlay")) || loads {
+    if kernel::knows_overlay(case)? || loads {
         return Ok(Answer::Fine);
     }
     let fix = Fix::told("load the module; in a container, on the host outside").types("modprobe overlay");

@@ -20,6 +20,8 @@ pub struct Subject {
     pub as_root: bool,
     /// The process whose session is meant: the caller's, or that which called sudo.
     pub session: Option<Process>,
+    /// The process whose variables are the caller's: sudo itself got what the shell had exported, and hands on nothing of it.
+    pub behind: Option<Process>,
     /// By NSS: what a new login would have.
     pub groups: std::result::Result<Vec<u32>, String>,
     /// Whether /etc/passwd knows the user.
@@ -61,14 +63,27 @@ impl Subject {
             Some(home) => PathBuf::from(home),
             None => home,
         };
-        let session = if own {
-            processes::one(host, "self")
-        } else {
-            processes::ancestors(host).into_iter().find(|process| process.uid == uid)
+        let above = match own {
+            true => processes::one(host, "self").into_iter().collect(),
+            false => processes::ancestors(host),
         };
+        let behind = above.iter().find(|process| process.uid == uid).cloned();
+        let session =
+            above.into_iter().find(|process| own || (process.uid == uid && process.effective == uid));
         let local = passwd.iter().any(|line| entry_name(line) == user);
         let groups = numbers(host, &user);
-        Ok(Subject { user, uid, home, named, own, as_root: caller == 0 && uid != 0, session, groups, local })
+        Ok(Subject {
+            user,
+            uid,
+            home,
+            named,
+            own,
+            as_root: caller == 0 && uid != 0,
+            session,
+            behind,
+            groups,
+            local,
+        })
     }
 
     /// The groups that count now: the session's, or those of a new login where no session is meant.

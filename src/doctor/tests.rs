@@ -6,6 +6,8 @@ use super::{Answer, Case, Report, Severity, Who, checks, document, examine, expl
 use crate::facts;
 use crate::host::fake::FakeHost;
 use crate::host::{Output, Question, Room};
+use crate::resources::want;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -27,6 +29,13 @@ fn ids_are_unique_and_follow_from_ids_that_exist() {
         for above in check.depends_on {
             assert!(ids.contains(above), "{} follows from `{above}`, which is no check", check.id);
         }
+    }
+}
+
+#[test]
+fn what_an_install_asks_is_in_the_table() {
+    for id in [super::BEFORE, super::AFTER, super::OF_A_USER].concat() {
+        assert!(checks().any(|check| check.id == id), "`{id}` is no check");
     }
 }
 
@@ -290,6 +299,96 @@ fn what_follows_from_something_else_is_folded_under_it_and_makes_it_as_bad() {
     // The kernel's configuration is another matter.
     let mut unknown = report.unknown.iter().filter(|unknown| unknown.id != "kernel-config-missing");
     assert!(unknown.all(|unknown| unknown.under == Some("daemon-json-syntax")), "{report:#?}");
+}
+
+#[test]
+fn among_fifty_thousand_processes_those_of_the_user_are_found() {
+    let mut host = old(healthy(), 1, 1000, "tmux: server");
+    for pid in 2..50_000 {
+        host = old(host, pid, 2000, "worker");
+    }
+    // One that ended between two looks has a directory, and nothing in it.
+    let host = host.directory("/proc/50000").owned("/proc/50000", 1000, 0o555);
+    let report = root(&host, Some("alice"), &[]);
+    let found = report.findings.iter().find(|found| found.id == "tmux-server-stale-groups");
+    assert!(found.is_some_and(|found| found.evidence.len() == 1), "{:#?}", report.findings);
+}
+
+fn old(host: FakeHost, pid: u32, uid: u32, name: &str) -> FakeHost {
+    let status = format!(
+        "Name:\t{name}\nPid:\t{pid}\nPPid:\t1\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\t{uid}\t{uid}\t{uid}\nGroups:\t{uid}\n"
+    );
+    let at = format!("/proc/{pid}");
+    host.file(format!("{at}/status"), status).owned(at, uid, 0o555)
+}
+
+#[test]
+fn under_sudo_the_session_is_that_of_the_shell_and_not_sudo_itself() {
+    let status = |name: &str, pid: u32, parent: u32, uids: &str, groups: &str| {
+        format!(
+            "Name:\t{name}\nPid:\t{pid}\nPPid:\t{parent}\nUid:\t{uids}\nGid:\t{uids}\nGroups:\t{groups}\n"
+        )
+    };
+    let host = healthy()
+        .file("/proc/self/status", status("rprov", 52, 51, "0 0 0 0", "0"))
+        .file("/proc/51/status", status("sudo", 51, 50, "1000 0 0 0", "0"))
+        .file("/proc/51/environ", "HOME=/home/alice\0DOCKER_HOST=unix:///home/alice/gone.sock\0")
+        .file("/proc/50/status", status("bash", 50, 1, "1000 1000 1000 1000", "1000 998"))
+        .file("/proc/50/environ", "HOME=/home/alice\0");
+    let report = asked(&host, Who { uid: 0, ..who(&[("SUDO_USER", "alice")]) }, &["session-groups-stale"]);
+    assert_eq!((report.subject.user.as_str(), report.findings.len()), ("alice", 0), "{report:#?}");
+    // What the shell exported is in sudo's environment, and in no file.
+    assert_eq!(report.endpoint.from, "DOCKER_HOST in the environment of process 51 (sudo)");
+}
+
+#[test]
+fn the_endpoint_is_found_as_the_docker_command_finds_it() {
+    let host = |text: &str| Some(super::Flag::Host(text.to_owned()));
+    let context = |text: &str| Some(super::Flag::Context(text.to_owned()));
+    let variables = [("DOCKER_HOST", "unix:///run/variable.sock"), ("DOCKER_CONTEXT", "far")];
+    type Row<'r> = (Option<super::Flag>, &'r [(&'r str, &'r str)], &'r str, Option<&'r str>);
+    let rows: [Row; 8] = [
+        (host("unix:///run/flag.sock"), &variables, "flag", Some("unix:///run/flag.sock")),
+        (host("unix://"), &variables, "flag", Some("unix:///var/run/docker.sock")),
+        (host("far.example:2375"), &variables, "flag", Some("tcp://far.example:2375")),
+        (context("nowhere"), &variables, "flag", None),
+        (context("default"), &variables, "environment", Some("unix:///run/variable.sock")),
+        (context("default"), &[], "flag", Some("unix:///var/run/docker.sock")),
+        (None, &variables, "environment", Some("unix:///run/variable.sock")),
+        (None, &variables[1..], "environment", None),
+    ];
+    for (flag, environment, source, url) in rows {
+        let host = caller(healthy(), 1000, "1000 998");
+        let report =
+            asked(&host, Who { uid: 1000, flag: flag.clone(), ..who(environment) }, &["unit-inactive"]);
+        assert_eq!((report.endpoint.source, report.endpoint.url.as_deref()), (source, url), "{flag:?}");
+    }
+    let gone = Who { uid: 1000, flag: host("unix:///run/gone.sock"), ..who(&[]) };
+    let report = asked(&caller(healthy(), 1000, "1000 998"), gone, &[]);
+    let ids: Vec<&str> = report.findings.iter().map(|found| found.id).collect();
+    assert_eq!(ids, ["docker-host-env-stale"], "{report:#?}");
+}
+
+#[test]
+fn a_host_that_is_about_to_get_an_engine_is_asked_as_if_it_had_one() {
+    use crate::resources::json_keys::JsonKeys;
+    let host = caller(healthy().without("/usr/bin/dockerd"), 0, "")
+        .file("/lib/modules/6.8.0-45-generic/modules.dep", "kernel/net/netfilter/nf_nat.ko.xz:\n");
+    let host = units(host, &UNITS.replace("ActiveState=active", "ActiveState=inactive"));
+    let facts = facts::gather(&host).expect("gathers");
+    let found = |keys: &[(&str, &str)]| {
+        let values = keys.iter().map(|(key, value)| (vec![key.to_string()], Value::from(*value))).collect();
+        let file = JsonKeys { path: super::DAEMON_JSON.into(), keys: Vec::new(), engine: Default::default() };
+        let case = Case::new(Who::default(), &facts, &host).expect("a subject");
+        let case = case.wanting(&[want(file, JsonKeys::want(values))]);
+        let report = examine(&case, super::BEFORE).expect("the checks are known");
+        report.findings.into_iter().map(|found| found.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[]), ["xt-addrtype-missing"]);
+    assert!(found(&[("firewall-backend", "nftables")]).is_empty());
+    let case = Case::new(Who::default(), &facts, &host).expect("a subject");
+    let report = examine(&case, super::BEFORE).expect("the checks are known");
+    assert!(report.findings.is_empty(), "there is no engine, and none is to come: {report:#?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What has to be so before anything is touched: room on the disks, a kernel with its modules, packages that may start.
+//! What has to be so for this plan before anything is touched: room for its packages, and that they may start what they bring.
 
 use super::settings::Settings;
 use crate::error::{Error, Result};
-use crate::facts::{Facts, Virtualisation};
+use crate::facts::Facts;
 use crate::host::Look;
 use crate::plan::Plan;
 use crate::resources::packages::Manager;
@@ -15,20 +15,16 @@ const FLOOR: u64 = 512 << 20;
 /// Asked by whatever starts services for a package on Debian; it may forbid it (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-const MODULES: &str = "/lib/modules";
-
-/// The match that dockerd's first rule for iptables needs.
-const ADDRTYPE: &str = "xt_addrtype";
-
 /// Whether packages may be forbidden to start what they bring: the units are then started after them.
 pub fn starts_forbidden(host: &dyn Look) -> Result<bool> {
     host.exists(Path::new(POLICY))
 }
 
-/// Looks at the host for a plan that brings packages; what is to be told before it is made.
+/// Looks at the host for a plan that brings packages; what is to be told before it is made. What has to be so on any host
+/// with an engine is asked by doctor's checks.
 ///
 /// # Errors
-/// Too little room, or a kernel that the engine could not start on: refused, with the way out.
+/// Too little room: refused, with the way out.
 pub fn look(plan: &Plan, settings: &Settings, facts: &Facts, host: &dyn Look) -> Result<Vec<String>> {
     let Some(manager) = plan.brings_packages() else { return Ok(Vec::new()) };
     let mut notes = Vec::new();
@@ -41,50 +37,8 @@ pub fn look(plan: &Plan, settings: &Settings, facts: &Facts, host: &dyn Look) ->
             "`{POLICY}` may forbid the packages to start what they bring: the units are started after them"
         ));
     }
-    notes.extend(rebooted(facts, host)?);
-    if !facts.engine {
-        has_addrtype(manager, settings, facts, host)?;
-    }
     has_room(plan, settings, facts, host)?;
     Ok(notes)
-}
-
-/// A kernel that was updated takes the modules of the one that runs along: what is not loaded by now never will be.
-fn rebooted(facts: &Facts, host: &dyn Look) -> Result<Option<String>> {
-    let kernels = host.list(Path::new(MODULES))?;
-    let contained = matches!(facts.virtualisation, Virtualisation::Container(_));
-    if contained || kernels.is_empty() || kernels.contains(&facts.kernel) {
-        return Ok(None);
-    }
-    let gone = format!("the kernel that runs, {}, has no modules in {MODULES} any more", facts.kernel);
-    let filesystems = host.read_text(Path::new("/proc/filesystems"))?.unwrap_or_default();
-    if filesystems.lines().any(|line| line.ends_with("\toverlay")) {
-        return Ok(Some(format!("{gone}: if the engine does not start, restart the machine")));
-    }
-    Err(Error::refused("the engine could not start on this kernel")
-        .because(gone)
-        .because("`overlay`, which images need, is not loaded")
-        .hint("restart the machine, so that it runs the kernel that is installed; then run the same command again"))
-}
-
-/// On EL 10 the module is in a package that nothing pulls in (docker/docker-ce-packaging#1340).
-fn has_addrtype(manager: Manager, settings: &Settings, facts: &Facts, host: &dyn Look) -> Result<()> {
-    let nftables =
-        settings.daemon.asked.get("firewall-backend").and_then(|value| value.as_str()) == Some("nftables");
-    let modules = Path::new(MODULES).join(&facts.kernel);
-    let Some(all) = host.read_text(&modules.join("modules.dep"))? else { return Ok(()) };
-    let built_in = host.read_text(&modules.join("modules.builtin"))?.unwrap_or_default();
-    let named = |text: &str| text.contains(&format!("/{ADDRTYPE}.ko"));
-    if nftables || named(&all) || named(&built_in) || host.exists(&Path::new("/sys/module").join(ADDRTYPE))? {
-        return Ok(());
-    }
-    let install = match manager {
-        Manager::Dnf => format!("dnf install kernel-modules-extra-{}", facts.kernel),
-        Manager::Apt => format!("apt-get install linux-modules-extra-{}", facts.kernel),
-    };
-    Err(Error::refused("the engine could not start on this kernel")
-        .because(format!("it has no module `{ADDRTYPE}`, which dockerd's rules for iptables need"))
-        .hint(format!("{install}; or `firewall-backend = \"nftables\"` in `[daemon]`, from docker 29 on")))
 }
 
 /// What is needed on one file system, and by what.
@@ -161,50 +115,10 @@ mod tests {
     use crate::host::Room;
     use crate::host::fake::FakeHost;
 
-    const EL10: &str = "6.12.0-55.el10.x86_64";
-
-    fn facts(virtualisation: Virtualisation) -> Facts {
-        let facts = crate::facts::gather(&FakeHost::new()).expect("gathers");
-        Facts { kernel: EL10.into(), virtualisation, ..facts }
-    }
-
     fn settings() -> Settings {
         let library = crate::profile::Library::shipped().expect("is right");
         let profile = library.get("rhel-10").expect("is there").profile.clone();
         Settings::merge(Default::default(), Default::default(), profile, &library).expect("merges")
-    }
-
-    #[test]
-    fn the_module_that_el_10_has_in_another_package_is_asked_for_where_there_are_modules() {
-        let dep = format!("{MODULES}/{EL10}/modules.dep");
-        let ask =
-            |host: &FakeHost| has_addrtype(Manager::Dnf, &settings(), &facts(Virtualisation::None), host);
-        let without = FakeHost::new().file(&dep, "kernel/net/netfilter/nf_nat.ko.xz:\n");
-        let error = ask(&without).expect_err("is missing").to_string();
-        assert!(error.contains(&format!("dnf install kernel-modules-extra-{EL10}")), "{error}");
-        let with = FakeHost::new().file(&dep, "kernel/net/netfilter/xt_addrtype.ko.xz: kernel/x.ko\n");
-        let loaded = without.clone().directory("/sys/module/xt_addrtype");
-        for host in [with, loaded, FakeHost::new()] {
-            ask(&host).expect("is there, or nothing is known");
-        }
-        let mut nftables = settings();
-        nftables.daemon.asked.insert("firewall-backend".into(), "nftables".into());
-        has_addrtype(Manager::Dnf, &nftables, &facts(Virtualisation::None), &without)
-            .expect("needs no iptables");
-    }
-
-    #[test]
-    fn a_kernel_whose_modules_are_gone_is_told_of_or_refused() {
-        let here = facts(Virtualisation::Vm("kvm".into()));
-        let updated = FakeHost::new().directory(format!("{MODULES}/6.12.0-99.el10.x86_64"));
-        let error = rebooted(&here, &updated).expect_err("cannot start").to_string();
-        assert!(error.contains(EL10) && error.contains("restart the machine"), "{error}");
-        let loaded = updated.clone().file("/proc/filesystems", "nodev\ttmpfs\nnodev\toverlay\n");
-        assert!(rebooted(&here, &loaded).expect("may start").is_some());
-        let both = updated.clone().directory(format!("{MODULES}/{EL10}"));
-        for host in [both, FakeHost::new()] {
-            assert_eq!(rebooted(&here, &host).expect("is fine"), None);
-        }
     }
 
     #[test]
@@ -237,7 +151,8 @@ mod tests {
             let host = FakeHost::new().file("/proc/self/mountinfo", mounts).directory("/var");
             host.room("/", room(1 << 40)).room("/var", room(free))
         };
-        let look = |free| has_room(&Plan::default(), &settings(), &facts(Virtualisation::None), &host(free));
+        let facts = crate::facts::gather(&FakeHost::new()).expect("gathers");
+        let look = |free| has_room(&Plan::default(), &settings(), &facts, &host(free));
         look(FLOOR).expect("is enough: images and containers share the floor");
         let error = look(FLOOR - 1).expect_err("is too little").to_string();
         assert!(error.contains("/var has 511 MiB left, and 512 MiB are needed"), "{error}");

@@ -4,6 +4,7 @@ use super::Manner;
 use super::terminal::{BOLD, CYAN, GREEN, PLAIN, RED, YELLOW, wrapped};
 use crate::doctor::explain::Cause;
 use crate::doctor::{Check, Class, Report, Severity};
+use crate::event::Found;
 use std::io::IsTerminal;
 
 struct Pen {
@@ -39,41 +40,53 @@ pub fn report(report: &Report, manner: Manner) -> String {
     let pen = Pen::of(manner);
     let mut lines = Vec::new();
     for found in &report.findings {
-        let mark = format!("{:<8}", found.severity.word());
-        lines.push(pen.head(&mark, color(found.severity), &found.cause));
-        // A note needs no more than its sentence.
-        if found.severity == Severity::Info && !manner.verbose {
-            continue;
+        lines.extend(finding(found, manner.verbose, &pen));
+        if found.severity > Severity::Info || manner.verbose {
+            lines.push(String::new());
         }
-        let indent = "         ";
-        for line in &found.excerpt {
-            lines.push(format!("{indent}| {line}"));
-        }
-        if manner.verbose || found.excerpt.is_empty() {
-            let most = if manner.verbose { found.evidence.len() } else { 2 };
-            for line in found.evidence.iter().take(most) {
-                lines.push(wrapped(&format!("{indent}seen: "), line));
-            }
-        } else if let Some(first) = found.evidence.first() {
-            lines.push(wrapped(&format!("{indent}seen: "), first));
-        }
-        let class = match found.fix.class {
-            Class::Made => " (`rprov doctor --fix` does it)",
-            Class::Asked => " (`rprov doctor --fix` asks, and does it)",
-            Class::Told => "",
-        };
-        lines.push(wrapped(&format!("{indent}fix:  "), &format!("{}{class}", found.fix.text)));
-        for command in &found.fix.commands {
-            lines.push(format!("{indent}      {}", pen.paint(command, BOLD)));
-        }
-        if !found.consequences.is_empty() {
-            lines.push(wrapped(&format!("{indent}so:   "), &found.consequences.join(", ")));
-        }
-        lines.push(format!("{indent}id:   {}", found.id));
-        lines.push(String::new());
     }
     lines.extend(end(report, manner, &pen));
     lines.join("\n")
+}
+
+/// One finding by itself, in the stream of a run.
+pub(super) fn told(found: &Found, verbose: bool, color: bool) -> String {
+    finding(found, verbose, &Pen { color }).join("\n")
+}
+
+const INDENT: &str = "         ";
+
+fn finding(found: &Found, verbose: bool, pen: &Pen) -> Vec<String> {
+    let mark = format!("{:<8}", found.severity.word());
+    let mut lines = vec![pen.head(&mark, color(found.severity), &found.cause)];
+    // A note needs no more than its sentence.
+    if found.severity == Severity::Info && !verbose {
+        return lines;
+    }
+    lines.extend(found.excerpt.iter().map(|line| format!("{INDENT}| {line}")));
+    let most = match found.excerpt.is_empty() {
+        _ if verbose => found.evidence.len(),
+        true => 2,
+        false => 1,
+    };
+    lines.extend(found.evidence.iter().take(most).map(|line| wrapped(&format!("{INDENT}seen: "), line)));
+    let class = match found.fix.class {
+        Class::Made => " (`rprov doctor --fix` does it)",
+        Class::Asked => " (`rprov doctor --fix` asks, and does it)",
+        Class::Told => "",
+    };
+    lines.push(wrapped(&format!("{INDENT}fix:  "), &format!("{}{class}", found.fix.text)));
+    lines.extend(
+        found.fix.commands.iter().map(|command| format!("{INDENT}      {}", pen.paint(command, BOLD))),
+    );
+    if !found.consequences.is_empty() {
+        lines.push(wrapped(&format!("{INDENT}so:   "), &found.consequences.join(", ")));
+    }
+    lines.push(format!("{INDENT}id:   {}", found.id));
+    if let Some(address) = found.reference.filter(|_| verbose) {
+        lines.push(format!("{INDENT}see:  {address}"));
+    }
+    lines
 }
 
 /// What was looked at, with whose eyes, and what could not be.
@@ -115,6 +128,9 @@ pub fn explained(cause: &Cause, checked: bool, manner: Manner) -> String {
         lines.push(format!("check    {}", pen.paint(&format!("rprov doctor --only {}", cause.id), BOLD)));
     }
     lines.push(format!("id       {}", cause.id));
+    if let Some(address) = crate::doctor::reference(&cause.id) {
+        lines.push(format!("see      {address}"));
+    }
     lines.join("\n")
 }
 

@@ -1,7 +1,7 @@
 //! Draws the events of a run: for a terminal, as lines for a log, or as JSON lines.
 
 pub mod doctor;
-pub mod html;
+pub mod page;
 mod terminal;
 
 use crate::event::{Event, PlannedStep};

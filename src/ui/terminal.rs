@@ -36,6 +36,7 @@ impl Terminal {
             Event::Waiting { waiting_for, left_s } => self.waiting(waiting_for, *left_s),
             Event::Note { text } => self.say(&wrapped("  note: ", text)),
             Event::Undone { answer, lines, why, .. } => self.undone(answer, lines, why.as_deref()),
+            Event::Finding(found) => self.say(&super::doctor::told(found, self.verbose, self.color)),
             Event::Check { ok, text, .. } => {
                 let mark = if *ok { self.paint("✓", GREEN) } else { self.paint("✗", RED) };
                 self.say(&format!("      {mark} {text}"));
@@ -107,11 +108,11 @@ impl Terminal {
     }
 
     fn undone(&self, answer: &str, lines: &[Line], why: Option<&str>) {
-        // What is as it was is only of interest to who asks.
-        if answer == "already as before" && !self.verbose {
+        // What is as it was is only of interest to who asks; what drifted is told as a finding, too.
+        if answer == "already as before" && !self.verbose || answer == "drifted" {
             return;
         }
-        let restored = matches!(answer, "restored" | "to restore" | "drifted");
+        let restored = matches!(answer, "restored" | "to restore");
         for (line, change) in lines.iter().zip(changes(lines, self.color)) {
             let words = if restored { change } else { format!("  {}", line.name) };
             let color = if answer == "restored" { GREEN } else { YELLOW };

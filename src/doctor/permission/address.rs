@@ -1,15 +1,22 @@
 //! Where docker's command goes: variables, contexts and certificates that lead elsewhere.
 
 use super::super::endpoint::{Source, Target};
-use super::super::socket::Seat;
+use super::super::socket::{ACL, Seat, may};
 use super::super::{Answer, Case, Finding, Fix};
 use super::seen;
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Whether nothing answers at an endpoint that lies on this host.
+/// Why nothing answers the user at an endpoint that lies on this host.
 fn nobody_there(case: &Case) -> Option<String> {
+    let user = &case.subject.user;
     match case.seat()? {
+        Seat::Closed { part, .. } => Some(format!("{user} may not pass {}", part.display())),
+        Seat::Live { path, stat } => {
+            let acl = case.host.attribute(path, ACL).ok().flatten();
+            let closed = !may(stat, acl.as_deref(), case.subject.uid, case.subject.effective()?, 2);
+            closed.then(|| format!("{user} may not write to {}", path.display()))
+        }
         Seat::Missing { part, .. } => Some(format!("{} is not there", part.display())),
         Seat::Dead { path } => Some(format!("nobody listens on {}", path.display())),
         Seat::Directory { path, .. } => Some(format!("{} is a directory", path.display())),
@@ -20,13 +27,13 @@ fn nobody_there(case: &Case) -> Option<String> {
 
 pub fn host_variable(case: &Case) -> Result<Answer> {
     let from = &case.endpoint.from;
-    if !matches!(case.endpoint.source, Source::Environment | Source::Profile)
-        || !from.starts_with("DOCKER_HOST")
-    {
+    let flag = from.starts_with("`--host`");
+    let name = if flag { "`--host`" } else { "DOCKER_HOST" };
+    if !from.starts_with(name) {
         return Ok(Answer::Fine);
     }
-    let unset = "take DOCKER_HOST away: the command then goes to the engine of this host";
-    let fix = Fix::told(unset).types("unset DOCKER_HOST");
+    let unset = format!("take {name} away: the command then goes to the engine of this host");
+    let fix = if flag { Fix::told(unset) } else { Fix::told(unset).types("unset DOCKER_HOST") };
     match &case.endpoint.target {
         Target::Unix(_) if case.endpoint.is_default() => Ok(Answer::Fine),
         Target::Unix(path) => match nobody_there(case) {
@@ -35,7 +42,7 @@ pub fn host_variable(case: &Case) -> Result<Answer> {
                     true => why,
                     false => "nothing answers where it leads".into(),
                 };
-                let cause = format!("DOCKER_HOST leads to a socket that does not answer: {shown}");
+                let cause = format!("{name} leads to a socket that does not answer: {shown}");
                 let evidence = format!("{from}{}", shown_path(case, path));
                 Ok(Finding::new(cause, fix).saw(evidence).into())
             }
@@ -46,10 +53,10 @@ pub fn host_variable(case: &Case) -> Result<Answer> {
                 .iter()
                 .any(|scheme| url.starts_with(scheme)) =>
         {
-            let cause = "DOCKER_HOST is no address: it has to begin with unix://, tcp:// or ssh://";
+            let cause = format!("{name} is no address: it has to begin with unix://, tcp:// or ssh://");
             Ok(Finding::new(cause, fix).saw(from.clone()).into())
         }
-        _ => Err(Error::failed("DOCKER_HOST leads to another machine, which is not dialled")),
+        _ => Err(Error::failed(format!("{name} leads to another machine, which is not dialled"))),
     }
 }
 
@@ -91,8 +98,9 @@ pub fn context_missing(case: &Case) -> Result<Answer> {
 }
 
 pub fn context_stale(case: &Case) -> Result<Answer> {
-    let by_context =
-        case.endpoint.source == Source::Context || case.endpoint.from.starts_with("DOCKER_CONTEXT");
+    let from = &case.endpoint.from;
+    let by_context = case.endpoint.source == Source::Context
+        || ["DOCKER_CONTEXT", "`--context`"].iter().any(|name| from.starts_with(name));
     if !by_context || case.endpoint.is_default() {
         return Ok(Answer::Fine);
     }

@@ -51,9 +51,44 @@ pub fn modules_gone(case: &Case) -> Result<Answer> {
     }
     let fix = Fix::told("reboot into the kernel that is installed").types("systemctl reboot");
     let cause = "the modules of the running kernel are gone: it was updated, and not rebooted";
+    // What is loaded by now may be all that is needed.
+    let may_run = case.active("docker.service").unwrap_or(false) || knows_overlay(case)?;
     Ok(Finding::new(cause, fix)
         .saw(format!("{ours} is not there; /lib/modules has {}", others.join(", ")))
-        .only(if case.active("docker.service").unwrap_or(false) { super::Degraded } else { super::Block })
+        .only(if may_run { super::Degraded } else { super::Block })
+        .into())
+}
+
+/// Whether overlay, without which no image can be unpacked, is built in or loaded.
+pub fn knows_overlay(case: &Case) -> Result<bool> {
+    let known = case.text("/proc/filesystems")?.unwrap_or_default();
+    Ok(known.lines().any(|line| line.split_whitespace().last() == Some("overlay")))
+}
+
+/// On EL 10 the module is in a package that nothing pulls in (docker/docker-ce-packaging#1340).
+pub fn addrtype(case: &Case) -> Result<Answer> {
+    let nftables =
+        case.config().unwrap_or_default().get("firewall-backend").is_some_and(|name| name == "nftables");
+    if !case.engine() || nftables || case.active("docker.service").unwrap_or(false) {
+        return Ok(Answer::Fine);
+    }
+    let release = &case.facts.kernel;
+    let Some(all) = case.text(&format!("/lib/modules/{release}/modules.dep"))? else {
+        return Ok(Answer::Fine);
+    };
+    let built_in = case.text(&format!("/lib/modules/{release}/modules.builtin"))?.unwrap_or_default();
+    let named = |text: &str| text.contains("/xt_addrtype.ko");
+    if named(&all) || named(&built_in) || case.exists("/sys/module/xt_addrtype") {
+        return Ok(Answer::Fine);
+    }
+    let install = match case.program("dnf") {
+        Some(_) => format!("dnf install kernel-modules-extra-{release}"),
+        None => format!("apt-get install linux-modules-extra-{release}"),
+    };
+    let text = "install it, or set `firewall-backend` to `nftables`, from docker 29 on";
+    let cause = "the kernel has no module `xt_addrtype`, which dockerd's rules for iptables need";
+    Ok(Finding::new(cause, Fix::told(text).types(install))
+        .saw(format!("/lib/modules/{release}/modules.dep does not name it"))
         .into())
 }
 
@@ -112,5 +147,10 @@ pub fn options(case: &Case) -> Result<Answer> {
     let cause = format!("this kernel was built without what an engine needs: {}", missing.join(", "));
     let fix = Fix::told("boot a kernel of the distribution; on minimal images install its extra modules")
         .types("uname -r");
-    Ok(Finding::new(cause, fix).saw(format!("the configuration of {release} does not set it")).into())
+    // Before an engine has tried it, a configuration is a hint and no proof.
+    let severity = if case.facts.engine { super::Block } else { super::Degraded };
+    Ok(Finding::new(cause, fix)
+        .saw(format!("the configuration of {release} does not set it"))
+        .only(severity)
+        .into())
 }

@@ -104,7 +104,7 @@ pub fn rows() -> Vec<Row> {
         root("docker-host-env-stale", |h| {
             h.file("/home/alice/.profile", "export DOCKER_HOST=unix:///tmp/gone.sock\n")
         }),
-        with("docker-host-env-stale", &[("DOCKER_HOST", "localhost:2375")], |h| h),
+        with("docker-host-env-stale", &[("DOCKER_HOST", "/var/run/docker.sock")], |h| h),
         with("docker-tls-env-stale", &[("DOCKER_TLS_VERIFY", "0")], |h| h),
         alice("docker-context-missing", |h| h.file(CONFIG, "{\"currentContext\": \"old\"}")),
         alice("docker-context-stale", |h| {
@@ -358,6 +358,10 @@ pub fn rows() -> Vec<Row> {
             stopped(h)
                 .without("/sys/class/net/docker0")
                 .file("/boot/config-6.8.0-45-generic", "CONFIG_NET=y\n")
+        }),
+        alice("xt-addrtype-missing", |h| {
+            stopped(h)
+                .file("/lib/modules/6.8.0-45-generic/modules.dep", "kernel/net/netfilter/nf_nat.ko.xz:\n")
         }),
         alice("keyring-quota", |h| h.file("/proc/key-users", "    0:   200 199/199 200/200 9000/20000\n")),
         alice("apparmor-parser-missing", |h| h.file("/sys/module/apparmor/parameters/enabled", "Y\n")),

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Runs of each; the median counts.
 const RUNS: usize = 3;
 
+/// How often a short command runs, to be measured.
+const OFTEN: u32 = 20;
+
 /// What one round measured.
 struct Round {
     by_hand: Duration,
@@ -17,6 +20,8 @@ struct Round {
     again: Duration,
     plan: Duration,
     smoke: Duration,
+    doctor: Duration,
+    doctor_as_user: Duration,
     memory: String,
     starts: usize,
 }
@@ -42,6 +47,8 @@ pub fn bench(identity: Identity) -> Result<()> {
         ("rprov install again", median(|r| r.again)),
         ("rprov plan on a fresh host", median(|r| r.plan)),
         ("rprov smoke", median(|r| r.smoke)),
+        ("rprov doctor, as root", median(|r| r.doctor)),
+        ("rprov doctor, as a user", median(|r| r.doctor_as_user)),
     ] {
         println!("{what:<34} {seconds:>8.3} {:>8.2}", seconds / floor);
     }
@@ -77,5 +84,13 @@ fn round(lab: &Lab, identity: Identity, rprov: &std::path::Path) -> Result<Round
     let (again, _) = timed(&["rprov", "install", "--yes"])?;
     let (smoke, _) = timed(&["rprov", "smoke"])?;
     let starts = host.starts_of("docker.service")?;
-    Ok(Round { by_hand, install, again, plan, smoke, memory: memory.1.to_owned(), starts })
+    host.add_user("alice")?;
+    host.run(&["gpasswd", "-a", "alice", "docker"])?.ok()?;
+    // By itself, without the way into the host.
+    let often = format!("for i in $(seq {OFTEN}); do rprov doctor -q || exit 1; done");
+    let (doctor, _) = timed(&["sh", "-c", &often])?;
+    let (doctor_as_user, _) = timed(&["su", "alice", "-c", &often])?;
+    let (doctor, doctor_as_user) = (doctor / OFTEN, doctor_as_user / OFTEN);
+    let memory = memory.1.to_owned();
+    Ok(Round { by_hand, install, again, plan, smoke, doctor, doctor_as_user, memory, starts })
 }

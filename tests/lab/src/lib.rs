@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod base;
 pub mod bench;
+pub mod browser;
 pub mod cache;
 pub mod card;
 pub mod cargo;

@@ -87,9 +87,11 @@ pub fn tools() -> Result<()> {
         .into_iter()
         .chain((!Path::new(keyring).exists()).then_some("debian-archive-keyring"))
         .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+/// Installs packages of the distribution on this machine, without starting what they bring.
+pub fn install(missing: &[&str]) -> Result<()> {
     println!("lab: installing {}", missing.join(" "));
     // nginx's package starts a server of its own; policy-rc.d is the distribution's way to say no.
     let policy = Path::new("/usr/sbin/policy-rc.d");
@@ -99,7 +101,7 @@ pub fn tools() -> Result<()> {
         run(&["chmod", "755", "/usr/sbin/policy-rc.d"])?;
     }
     let mut argv = vec!["apt-get", "install", "-y", "--no-install-recommends"];
-    argv.extend(&missing);
+    argv.extend(missing);
     let done = run(&["apt-get", "update"]).and_then(|_| run(&argv));
     if ours {
         fs::remove_file(policy).context("removing policy-rc.d")?;

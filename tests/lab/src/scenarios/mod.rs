@@ -14,6 +14,8 @@ mod derivatives;
 mod dnf;
 mod dnf_more;
 mod doctor;
+mod doctor_more;
+mod doctor_page;
 mod gate;
 mod gpu;
 mod gpu_daemon_json;
@@ -46,6 +48,8 @@ pub const ALL: &[&[Scenario]] = &[
     dnf_more::ALL,
     locks::ALL,
     doctor::ALL,
+    doctor_more::ALL,
+    doctor_page::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,

@@ -23,9 +23,15 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "before-kernel",
-        about: "a kernel without what the engine needs is refused, one that was updated is told of",
+        about: "a kernel without what the engine needs is refused",
         on: &[Identity::Rhel10, Identity::Ubuntu2404],
         run: kernel,
+    },
+    Scenario {
+        name: "before-checks",
+        about: "doctor's checks are asked before an install and after it: refused, told, and said to be fine",
+        on: &[Identity::Debian12, Identity::Rocky9],
+        run: checks,
     },
     Scenario {
         name: "before-subscription",
@@ -82,12 +88,33 @@ fn kernel(lab: &Lab, identity: Identity) -> Result<()> {
     host.write(&format!("{modules}/modules.dep"), "kernel/net/netfilter/xt_addrtype.ko.xz:\n")?;
     let plan = rprov(&host, &["plan"])?.ok()?;
     super::product::does_not_say(&plan, &["install would not do this"])?;
-    // As a virtual machine, for a container has no kernel of its own.
-    host.sh(&format!("mv {modules} /lib/modules/0.0.1 && rm -f /run/systemd/container"))?.ok()?;
-    super::common::says(
-        &rprov(&host, &["plan"])?.ok()?,
-        &["has no modules in /lib/modules any more", "restart the machine"],
-    )
+    Ok(())
+}
+
+const ROOT: &str = "/var/lib/docker";
+
+/// The same table as doctor's: what blocks is refused with its words, the rest is told, and the end says what holds.
+fn checks(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = host(lab, identity)?;
+    host.sh(&format!("mkdir -p {ROOT} && mount -t tmpfs -o ro,noexec tmpfs {ROOT}"))?.ok()?;
+    let words = ["could not be used on this host", "mounted read-only (data-root-readonly)", "remount,rw"];
+    leaves_all_alone(&host, INSTALL, 4, &words)?;
+    says(&rprov(&host, &["plan"])?.ok()?, &["install would not do this", "data-root-readonly", "noexec"])?;
+    host.sh(&format!("mount -o remount,rw,noexec {ROOT}"))?.ok()?;
+    let done = succeeds(&host, &[INSTALL, &["--no-smoke"]].concat())?;
+    says(&done, &["degraded", "mounted with noexec", "id:   data-root-noexec", "doctor's checks are fine"])?;
+    succeeds(&host, super::common::UNINSTALL)?;
+    host.sh(&format!("umount {ROOT}; rmdir {ROOT}"))?;
+    let done = succeeds(&host, INSTALL)?;
+    says(&done, &["the verification", "of doctor's checks find nothing wrong"])?;
+    // A cause that only shows when all is made: docker is there, and cannot be used.
+    succeeds(&host, super::common::UNINSTALL)?;
+    host.write("/etc/systemd/system/docker.socket.d/mode.conf", "[Socket]\nSocketMode=0600\n")?;
+    let failed = host.run_within(super::common::LONG, &[INSTALL, &["--no-smoke"]].concat())?.code_is(1)?;
+    says(&failed, &["docker is installed, and cannot be used", "(docker-socket-mode-changed)", "hint:"])?;
+    host.remove("/etc/systemd/system/docker.socket.d")?;
+    succeeds(&host, &["rprov", "doctor", "--fix=all", "--yes"])?;
+    engine_works(&host)
 }
 
 const CERTIFICATE: &str = "/etc/pki/rhui/product/content.crt";
