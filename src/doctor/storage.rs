@@ -23,6 +23,19 @@ pub(super) const CHECKS: &[Check] = &[
     check("data-root-late-mount", Warn, "Is what fstab wants below docker's data directory mounted?", late),
     check("containerd-root-not-moved", Warn, "Do the images lie where `data-root` says?", not_moved),
     check("json-log-unbounded", Warn, "Are the logs of containers bounded?", logs).root(),
+    check(
+        "prior-drivers-ambiguous",
+        Block,
+        "Does one storage driver have data, not several?",
+        several_drivers,
+    )
+    .root()
+    .under(&[
+        "engine-not-installed",
+        "daemon-json-syntax",
+        "daemon-json-encoding",
+        "daemon-json-unreadable",
+    ]),
     check("overlay-unsupported", Block, "Does the kernel know overlay?", overlay)
         .under(&["kernel-modules-gone"]),
     check("cgroup-devices-missing", Block, "Are control groups mounted?", no_cgroup),
@@ -32,6 +45,13 @@ pub(super) const CHECKS: &[Check] = &[
     check("kernel-modules-gone", Block, "Are the modules of the running kernel there?", kernel::modules_gone),
     check("kernel-config-missing", Block, "Has the kernel what an engine needs?", kernel::options)
         .under(&["kernel-modules-gone", "kernel-too-old"]),
+    check(
+        "kernel-option-missing",
+        Warn,
+        "Has the kernel what is asked of it here beyond that?",
+        kernel::wanted,
+    )
+    .under(&["kernel-modules-gone", "kernel-too-old", "kernel-config-missing"]),
     check("keyring-quota", Degraded, "Are there keys left in the kernel's quota?", keys),
     check("apparmor-parser-missing", Degraded, "Is AppArmor's parser there where AppArmor is on?", parser)
         .under(&["engine-not-installed"]),
@@ -220,6 +240,42 @@ fn not_moved(case: &Case) -> Result<Answer> {
         format!("images lie in /var/lib/containerd, not in {root}: this engine keeps them with containerd");
     Ok(Finding::new(cause, fix)
         .saw(format!("{images} is there; /etc/containerd/config.toml names no root"))
+        .into())
+}
+
+/// The storage drivers by the directories that they make (moby, daemon/graphdriver).
+const DRIVERS: [&str; 5] = ["overlay2", "btrfs", "zfs", "fuse-overlayfs", "vfs"];
+
+fn several_drivers(case: &Case) -> Result<Answer> {
+    // What runs has chosen one.
+    if !case.engine()
+        || case.active("docker.service").unwrap_or(false)
+        || case.config()?.contains_key("storage-driver")
+    {
+        return Ok(Answer::Fine);
+    }
+    let root = case.data_root();
+    let there = case.host.list(&root)?;
+    let mut with_data = Vec::new();
+    for driver in DRIVERS.into_iter().filter(|driver| there.iter().any(|name| name == driver)) {
+        let held = case.host.list(&root.join(driver))?;
+        if held.iter().any(|name| name != "l" && name != "dir")
+            || !case.host.list(&root.join(driver).join("dir"))?.is_empty()
+        {
+            with_data.push(driver);
+        }
+    }
+    if with_data.len() < 2 {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told(
+        "name the one in use as `storage-driver`, and start docker; the other's images stay unseen",
+    )
+    .types("sudoedit /etc/docker/daemon.json")
+    .types("systemctl restart docker.service");
+    let cause = "the data of several storage drivers lies in the data directory: dockerd chooses none";
+    Ok(Finding::new(cause, fix)
+        .all(with_data.into_iter().map(|driver| root.join(driver).display().to_string()))
         .into())
 }
 

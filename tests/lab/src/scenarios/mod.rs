@@ -14,6 +14,7 @@ mod derivatives;
 mod dnf;
 mod dnf_more;
 mod doctor;
+mod doctor_gpu;
 mod gate;
 mod gpu;
 mod gpu_driver;
@@ -43,6 +44,7 @@ pub const ALL: &[&[Scenario]] = &[
     dnf_more::ALL,
     locks::ALL,
     doctor::ALL,
+    doctor_gpu::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,
