@@ -15,23 +15,7 @@ use serde_json::{Map, Value};
 use std::cell::OnceCell;
 use std::path::Path;
 
-/// What keeps the module from the kernel.
-const KEPT_OUT: &[&str] =
-    &["gpu-nouveau-loaded", "gpu-bound-elsewhere", "gpu-secure-boot", "gpu-dkms-not-built"];
-
-/// What keeps the driver from working: the rest follows from it.
-const DRIVER: &[&str] = &[
-    "gpu-nouveau-loaded",
-    "gpu-bound-elsewhere",
-    "gpu-secure-boot",
-    "gpu-dkms-not-built",
-    "gpu-module-not-loaded",
-    "gpu-libraries-missing",
-    "gpu-library-mismatch",
-    "gpu-card-refused",
-];
-
-/// What keeps containers from CDI, but for what each check adds.
+/// What keeps containers from CDI, in this order: who has the cards, the driver, the toolkit.
 const LISTED: &[&str] = &[
     "gpu-nouveau-loaded",
     "gpu-bound-elsewhere",
@@ -44,6 +28,10 @@ const LISTED: &[&str] = &[
     "gpu-toolkit-missing",
     "gpu-cdi-refresh-failed",
 ];
+/// What keeps the driver from working: the rest follows from it.
+const DRIVER: &[&str] = LISTED.split_at(8).0;
+/// What keeps the module from the kernel.
+const KEPT_OUT: &[&str] = LISTED.split_at(4).0;
 
 const NAMED: &[&str] = &["engine-not-installed", "daemon-json-syntax", "daemon-json-encoding"];
 
@@ -110,6 +98,12 @@ pub struct Looked {
 /// What systemd says of one of the units that NVIDIA's packages bring.
 fn unit<'c>(case: &'c Case, name: &str) -> Result<&'c Shown> {
     case.one_of(&case.cards().units, &UNITS, name)
+}
+
+/// Whether a unit is on the disk: of one whose package was removed systemd knows until it reads its files again.
+fn there(case: &Case, unit: &Shown) -> bool {
+    let file = unit.get("FragmentPath");
+    unit.get("LoadState") != "not-found" && (file.is_empty() || case.exists(file))
 }
 
 /// A machine with a card; no check has a word for any other.

@@ -3,7 +3,7 @@
 use super::super::Severity::{Info, Warn};
 use super::super::case::DAEMON_JSON;
 use super::super::{Answer, Case, Finding, Fix};
-use super::{REFRESH, again, cards, fine, found, unit, working};
+use super::{REFRESH, again, cards, fine, found, there, unit, working};
 use crate::error::Result;
 use serde_json::Value;
 use std::path::Path;
@@ -67,7 +67,7 @@ pub fn missing(case: &Case) -> Result<Answer> {
         return fine();
     }
     // Before 1.18 nobody but a person makes one.
-    let promised = shown.get("LoadState") == "loaded";
+    let promised = there(case, shown);
     let fix = match promised {
         true => again(Fix::told("let the toolkit's service make it")),
         false => Fix::told("make one, if containers are to ask by `--device`")

@@ -2,7 +2,7 @@
 
 use super::super::Severity::Warn;
 use super::super::{Answer, Case, Finding, Fix};
-use super::{FABRIC, PERSISTENCED, RUNTIME, cards, debs, fine, found, names, shown, unit, working};
+use super::{FABRIC, PERSISTENCED, RUNTIME, cards, debs, fine, found, names, shown, there, unit, working};
 use crate::error::Result;
 use crate::facts::gpu::{Card, Family, Flavour, Gpu};
 use crate::host::Question;
@@ -266,7 +266,7 @@ pub fn fabric(case: &Case) -> Result<Answer> {
         return fine();
     }
     let version = gpu.library.clone().unwrap_or_default();
-    let absent = shown.get("LoadState") == "not-found";
+    let absent = !there(case, shown);
     let (words, fix) = if absent {
         (
             "is not installed",

@@ -28,7 +28,7 @@ pub fn legacy(case: &Case) -> Result<Answer> {
         .collect();
     left.extend(repository::repositories(case)?.into_iter().filter(|(_, line)| is_legacy(line)));
     let Some((file, _)) = left.first() else { return fine() };
-    let fix = Fix::told("take them away: `rprov install --gpu=toolkit` does, and puts the new one there")
+    let fix = Fix::told("take them away: there is one source for all releases now")
         .types(format!("mv {0} {0}.disabled", file.display()));
     let cause =
         "the sources of nvidia-docker2's time are left: nothing new comes from them, and apt or dnf stumbles";

@@ -92,7 +92,7 @@ pub fn rows() -> Vec<Row> {
         alice("dns-daemon-lookup", |h| h.file("/etc/resolv.conf", "search example\n")),
         alice("dns-daemon-lookup", |h| h.file("/etc/resolv.conf", "nameserver 127.0.0.53\n")),
         root("prior-drivers-ambiguous", |h| {
-            stopped(h).directory("/var/lib/docker/overlay2/abc").directory("/var/lib/docker/vfs/dir/abc")
+            stopped(h).directory("/var/lib/docker/overlay2/abc").directory("/var/lib/docker/btrfs/abc")
         }),
         alice("kernel-option-missing", |h| h.file("/sys/fs/cgroup/system.slice/cpu.weight", "100\n")),
         alice("kernel-option-missing", |h| {

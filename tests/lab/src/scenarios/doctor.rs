@@ -45,6 +45,8 @@ pub const ALL: &[Scenario] = &[
                     "stale-groups",
                     "sudo",
                     "podman",
+                    "usermod",
+                    "rootless",
                 ],
             )
         },
@@ -54,7 +56,7 @@ pub const ALL: &[Scenario] = &[
         about: "whatever keeps the daemon down is named once, with its consequences under it, and mended",
         on: &[Identity::Debian12, Identity::Rhel9],
         run: |lab, identity| {
-            broken(lab, identity, &["unit-", "containerd-", "docker-pid", "daemon-json", "tcp-"])
+            broken(lab, identity, &["unit-", "containerd-", "docker-pid", "daemon-json", "tcp-", "second-"])
         },
     },
     Scenario {
@@ -62,14 +64,18 @@ pub const ALL: &[Scenario] = &[
         about: "whatever keeps packets from containers is named",
         on: &[Identity::Debian12],
         run: |lab, identity| {
-            broken(lab, identity, &["ip-", "iptables", "ufw", "port-", "app-", "docker-iptables", "dns-"])
+            broken(
+                lab,
+                identity,
+                &["ip-", "iptables", "ufw", "port-", "app-", "docker-iptables", "dns-", "no-ip", "forward-"],
+            )
         },
     },
     Scenario {
         name: "doctor-storage",
         about: "a disk without room, inodes or the right to write is named before what follows from it",
         on: &[Identity::Debian12],
-        run: |lab, identity| broken(lab, identity, &["disk-", "inodes-", "data-root"]),
+        run: |lab, identity| broken(lab, identity, &["disk-", "inodes-", "data-root", "prior-"]),
     },
     Scenario {
         name: "doctor-apt",
@@ -99,6 +105,7 @@ pub struct Broken {
     user: Option<String>,
     told: Option<String>,
     after: Option<String>,
+    pub only: Option<String>,
 }
 
 const TABLES: [&str; 3] = [

@@ -8,17 +8,41 @@ use crate::Host;
 use crate::card::Card;
 use crate::identity::Identity;
 use crate::lab::Lab;
+use crate::mirror::Variant;
 use crate::scenario::Scenario;
 use anyhow::{Context, Result, ensure};
 
 const HOSTS: &[Identity] = &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9];
 
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "doctor-gpu",
-    about: "whatever keeps a card from containers is named, as a user and as root, and what doctor tells mends it",
-    on: HOSTS,
-    run: broken,
-}];
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "doctor-gpu",
+        about: "whatever keeps a card from containers is named, as a user and as root, and what doctor tells mends it",
+        on: HOSTS,
+        run: |lab, identity| {
+            let family = if identity.dnf().is_some() { "dnf" } else { "apt" };
+            broken(lab, identity, Card::L4, |only| only.is_none_or(|only| only == family))
+        },
+    },
+    Scenario {
+        name: "doctor-gpu-fabric",
+        about: "cards that NVSwitch joins wait for the fabric manager: not there, not started, of another version",
+        on: HOSTS,
+        run: |lab, identity| broken(lab, identity, Card::H100, |only| only == Some("h100")),
+    },
+    Scenario {
+        name: "doctor-gpu-upgrade",
+        about: "a driver that was upgraded below a loaded module is named, and a reboot is what it takes",
+        on: HOSTS,
+        run: upgraded,
+    },
+    Scenario {
+        name: "doctor-gpu-three",
+        about: "of three faults of a card's host the causes are named, and what follows from them is folded",
+        on: &[Identity::Ubuntu2404],
+        run: three_at_once,
+    },
+];
 
 /// A machine with a card that rprov made ready, an image with room for the driver, and alice, who may use docker.
 fn installed(lab: &Lab, identity: Identity, card: Card) -> Result<Host> {
@@ -47,11 +71,63 @@ fn sees_the_card(host: &Host) -> Result<()> {
     card_by_hand::sees_the_card(host, &["--runtime", "nvidia", "-e", "NVIDIA_VISIBLE_DEVICES=all"])
 }
 
-fn broken(lab: &Lab, identity: Identity) -> Result<()> {
-    let mut host = installed(lab, identity, Card::L4)?;
-    for row in rows(&["gpu-"])? {
-        one(&mut host, &row, sees_the_card).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
+fn broken(lab: &Lab, identity: Identity, card: Card, takes: impl Fn(Option<&str>) -> bool) -> Result<()> {
+    let mut host = installed(lab, identity, card)?;
+    for row in rows(&["gpu-"])?.iter().filter(|row| takes(row.only.as_deref())) {
+        one(&mut host, row, sees_the_card).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
     }
     host.run_within(LONG, &["rprov", "smoke", "--gpu"])?.ok()?;
     healthy(&host)
+}
+
+fn upgraded(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = installed(lab, identity, Card::L4)?;
+    let loaded = host.read("/sys/module/nvidia/version")?;
+    host.mirror_of(card_by_hand::CUDA, Variant::Newer)?;
+    match identity.dnf() {
+        Some(_) => host.run_within(LONG, &["dnf", "upgrade", "-y", "--refresh"])?.ok()?,
+        None => {
+            host.run(&["apt-get", "update"])?.ok()?;
+            host.run_within(LONG, &["apt-get", "dist-upgrade", "-y"])?.ok()?
+        }
+    };
+    for (code, report) in [as_alice(&host)?, as_root(&host)?] {
+        ensure!(code == 3 && ids(&report, true) == ["gpu-library-mismatch"], "after an upgrade: {report}");
+    }
+    let refused = host.run(&[
+        "docker",
+        "run",
+        "--rm",
+        "--runtime",
+        "nvidia",
+        "-e",
+        "NVIDIA_VISIBLE_DEVICES=all",
+        "card",
+        "true",
+    ])?;
+    ensure!(refused.text().contains("driver/library version mismatch"), "{}", refused.text());
+    let explained = host.run(&["rprov", "doctor", "--explain", &refused.text()])?.ok()?;
+    ensure!(explained.stdout.contains("gpu-library-mismatch"), "{}", explained.text());
+    host.reboot()?;
+    ensure!(host.read("/sys/module/nvidia/version")? != loaded, "the old module is loaded again");
+    sees_the_card(&host)?;
+    healthy(&host)
+}
+
+fn three_at_once(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = installed(lab, identity, Card::L4)?;
+    host.sh("modprobe -r nvidia; find /lib/modules -name nvidia.ko -delete; depmod; systemctl restart nvidia-cdi-refresh.service; \
+             systemctl restart nvidia-persistenced.service; rm /usr/bin/nvidia-container-runtime; \
+             chmod 640 $(sed -n 's/^Signed-By: //p' /etc/apt/sources.list.d/nvidia-container-toolkit.sources); true")?
+        .ok()?;
+    let (code, report) = as_root(&host)?;
+    let mut found = ids(&report, true);
+    found.sort();
+    let causes = ["gpu-dkms-not-built", "gpu-runtime-binary-missing", "gpu-source-key"];
+    ensure!(code == 3 && found == causes, "the causes are {found:?}: {report}");
+    let under = report["findings"].to_string();
+    for id in ["gpu-module-not-loaded", "daemon-json-runtime-invalid"] {
+        ensure!(under.contains(id), "{id} is not folded: {report}");
+    }
+    Ok(())
 }
