@@ -86,6 +86,13 @@ pub(super) const CHECKS: &[Check] = &[
     .under(&["engine-not-installed"]),
     check("second-daemon-running", Block, "Is there no second dockerd?", beside::second)
         .under(&["engine-not-installed", "unit-masked"]),
+    check(
+        "api-version-too-old",
+        Block,
+        "Does the engine speak the API that the shell asks for?",
+        beside::old_api,
+    )
+    .under(&["engine-not-installed"]),
     check("docker-pid-conflict", Block, "Is the daemon's pid file the daemon's?", pid_file),
     check("daemon-failed", Block, "Does the daemon come up?", failed).under(CAUSES),
     check("unit-start-limit-hit", Block, "Does systemd still try to start docker?", start_limit)

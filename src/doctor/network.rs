@@ -41,6 +41,13 @@ pub(super) const CHECKS: &[Check] = &[
         modules::no_nft,
     )
     .under(&["kernel-modules-gone"]),
+    check(
+        "iptables-raw-table-missing",
+        Degraded,
+        "Has the kernel the table `raw`, where iptables is legacy?",
+        modules::no_raw,
+    )
+    .under(&["kernel-modules-gone", "iptables-legacy-module-missing"]),
     check("xt-addrtype-missing", Block, "Is the kernel's module xt_addrtype there?", modules::no_addrtype)
         .under(&["kernel-modules-gone", "iptables-legacy-module-missing", "iptables-nft-unsupported"]),
     check(

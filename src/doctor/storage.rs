@@ -1,5 +1,6 @@
 //! Whether there is room, a file system and a kernel that containers can live on.
 
+mod apparmor;
 mod kernel;
 
 use super::Severity::{Block, Degraded, Info, Warn};
@@ -53,8 +54,16 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .under(&["kernel-modules-gone", "kernel-too-old", "kernel-config-missing"]),
     check("keyring-quota", Degraded, "Are there keys left in the kernel's quota?", keys),
-    check("apparmor-parser-missing", Degraded, "Is AppArmor's parser there where AppArmor is on?", parser)
-        .under(&["engine-not-installed"]),
+    check(
+        "apparmor-parser-missing",
+        Degraded,
+        "Is AppArmor's parser there where AppArmor is on?",
+        apparmor::parser,
+    )
+    .under(&["engine-not-installed"]),
+    check("apparmor-profile-unloadable", Degraded, "Has AppArmor docker's profile?", apparmor::profile)
+        .root()
+        .under(&["apparmor-parser-missing"]),
 ];
 
 /// Where docker writes, with the file system below: the nearest directory that is there already.
@@ -378,19 +387,4 @@ fn keys(case: &Case) -> Result<Answer> {
         }
     }
     Ok(Answer::Fine)
-}
-
-fn parser(case: &Case) -> Result<Answer> {
-    let on = case.facts.apparmor.enabled && !case.facts.apparmor.parser;
-    // A container has its host's word for AppArmor, and mostly no profiles of its own.
-    if !on || !case.engine() || matches!(case.facts.virtualisation, Virtualisation::Container(_)) {
-        return Ok(Answer::Fine);
-    }
-    let fix = Fix::told("install it").types("sudo apt-get install apparmor");
-    Ok(Finding::new(
-        "AppArmor is on, and its parser is not installed: containers start without a profile, or not at all",
-        fix,
-    )
-    .saw("/sys/module/apparmor/parameters/enabled is Y; no apparmor_parser")
-    .into())
 }

@@ -1,8 +1,11 @@
-//! What stands beside the daemon: containerd's configuration, and another dockerd.
+//! What stands beside the daemon: containerd's configuration, another dockerd, and a client that speaks an old tongue.
 
 use super::super::Severity::Degraded;
 use super::super::{Answer, Case, Finding, Fix};
 use crate::error::Result;
+use crate::resources::json_keys::installed_version;
+use crate::version;
+use std::cmp::Ordering;
 use std::path::Path;
 
 const CONFIG: &str = "/etc/containerd/config.toml";
@@ -61,4 +64,30 @@ pub fn second(case: &Case) -> Result<Answer> {
         .types("systemctl start docker.service");
     let cause = "a second dockerd has the data directory: the unit's own does not start beside it";
     Ok(Finding::new(cause, fix).all(found.iter().map(|(pid, line)| format!("process {pid}: {line}"))).into())
+}
+
+/// The oldest version of the API that engines speak, from each of their versions on, the newest first (moby,
+/// daemon/config).
+const OLDEST: [(&str, &str); 3] = [("29.3", "1.40"), ("29.0", "1.44"), ("25.0", "1.24")];
+
+pub fn old_api(case: &Case) -> Result<Answer> {
+    let pinned = case.who.environment.get("DOCKER_API_VERSION").filter(|value| !value.is_empty());
+    let Some(pinned) = pinned.filter(|_| case.subject.own && case.engine() && case.endpoint.is_default())
+    else {
+        return Ok(Answer::Fine);
+    };
+    let Some(engine) = installed_version(case.host)? else { return Ok(Answer::Fine) };
+    let least = OLDEST.into_iter().find(|(since, _)| version::compare(&engine, since) != Ordering::Less);
+    let lowered = case.config().unwrap_or_default().contains_key("min-api-version");
+    let Some((_, least)) = least.filter(|(_, least)| version::compare(pinned, least) == Ordering::Less)
+    else {
+        return Ok(Answer::Fine);
+    };
+    if lowered {
+        return Ok(Answer::Fine);
+    }
+    let fix =
+        Fix::told("let client and engine find a version by themselves").types("unset DOCKER_API_VERSION");
+    let cause = format!("this shell asks for the API {pinned}, and the engine speaks none below {least}");
+    Ok(Finding::new(cause, fix).saw(format!("DOCKER_API_VERSION={pinned}; dockerd is {engine}")).into())
 }

@@ -16,7 +16,7 @@ pub fn nouveau(case: &Case) -> Result<Answer> {
         return fine();
     }
     let fix = Fix::told("keep nouveau away and restart the machine: `rprov install --gpu` writes what does")
-        .types("rprov install --gpu --yes --reboot");
+        .types("rprov install --gpu --reboot");
     let cause = "nouveau, the kernel's own driver, has the card, and NVIDIA's cannot get it";
     found(Finding::new(cause, fix).all(shown(&gpu.cards)).saw("/sys/module/nouveau is there"))
 }
@@ -151,7 +151,7 @@ pub fn not_loaded(case: &Case) -> Result<Answer> {
     } else {
         let fix =
             Fix::told("install the package with the modules for this kernel, or boot one that has them")
-                .types("rprov install --gpu --yes");
+                .types("rprov install --gpu");
         (fix, "has none on the disk")
     };
     found(
@@ -163,7 +163,7 @@ pub fn not_loaded(case: &Case) -> Result<Answer> {
 pub fn no_library(case: &Case) -> Result<Answer> {
     let Some(gpu) = cards(case).filter(|gpu| gpu.library.is_none() && !gpu.wsl) else { return fine() };
     let Some(module) = gpu.module.as_ref().filter(|_| case.engine()) else { return fine() };
-    let fix = Fix::told("install the driver whole").types("rprov install --gpu --yes");
+    let fix = Fix::told("install the driver whole").types("rprov install --gpu");
     found(
         Finding::new("the driver's module is loaded, and its libraries are not installed", fix)
             .saw(format!("the module is {}; there is no libnvidia-ml.so.1", module.version)),
@@ -268,10 +268,7 @@ pub fn fabric(case: &Case) -> Result<Answer> {
     let version = gpu.library.clone().unwrap_or_default();
     let absent = !there(case, shown);
     let (words, fix) = if absent {
-        (
-            "is not installed",
-            Fix::told("install it in the driver's version").types("rprov install --gpu --yes"),
-        )
+        ("is not installed", Fix::told("install it in the driver's version").types("rprov install --gpu"))
     } else if state == "failed" {
         let fix = Fix::told(format!("its version has to be the driver's, {version}, to the last digit"))
             .types(format!("systemctl reset-failed {FABRIC}"))

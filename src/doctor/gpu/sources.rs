@@ -60,7 +60,7 @@ pub fn key(case: &Case) -> Result<Answer> {
             ),
             false => (
                 "the key of NVIDIA's source is not there: NO_PUBKEY",
-                Fix::told("write source and key anew").types("rprov install --gpu=toolkit --yes"),
+                Fix::told("write source and key anew").types("rprov install --gpu=toolkit"),
             ),
         };
         return found(Finding::new(cause, fix).saw(shown));

@@ -23,7 +23,7 @@ const PACKAGES: [&str; 4] = [
 /// Below it containers can break out to the host (CVE-2025-23266).
 const SAFE: &str = "1.17.8";
 
-const INSTALL: &str = "rprov install --gpu=toolkit --yes";
+const INSTALL: &str = "rprov install --gpu=toolkit";
 
 /// The name or path that daemon.json has for NVIDIA's runtime.
 fn path(case: &Case) -> Option<String> {
@@ -141,8 +141,7 @@ pub fn versions(case: &Case) -> Result<Answer> {
     if packages.iter().all(|(_, version)| *version == packages[0].1) {
         return fine();
     }
-    let fix =
-        Fix::told("bring all of them to one version").types("rprov install --gpu=toolkit --upgrade --yes");
+    let fix = Fix::told("bring all of them to one version").types("rprov install --gpu=toolkit --upgrade");
     let cause = "the toolkit's packages are of different versions, and work only in one";
     found(Finding::new(cause, fix).all(told(packages)))
 }
@@ -152,8 +151,7 @@ pub fn old(case: &Case) -> Result<Answer> {
     if packages.iter().all(|(_, version)| version::compare(version, SAFE) != Ordering::Less) {
         return fine();
     }
-    let fix =
-        Fix::told(format!("go to {SAFE} or newer")).types("rprov install --gpu=toolkit --upgrade --yes");
+    let fix = Fix::told(format!("go to {SAFE} or newer")).types("rprov install --gpu=toolkit --upgrade");
     let cause = format!("the toolkit is older than {SAFE}: a container can break out of it (CVE-2025-23266)");
     found(Finding::new(cause, fix).all(told(packages)))
 }

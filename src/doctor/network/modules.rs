@@ -79,3 +79,22 @@ pub fn no_addrtype(case: &Case) -> Result<Answer> {
     let cause = "the kernel's module xt_addrtype is not installed: the daemon cannot write its rules";
     Ok(Finding::new(cause, fix).saw(format!("/lib/modules/{} has no xt_addrtype", case.facts.kernel)).into())
 }
+
+/// Since 28.0.1 docker closes the way past a published port's address in the table `raw`.
+pub fn no_raw(case: &Case) -> Result<Answer> {
+    let writes = case.engine() && by_iptables(case) && case.program("iptables").is_some();
+    if !writes || !is_legacy(case)? || has_module(case, "iptable_raw") {
+        return Ok(Answer::Fine);
+    }
+    // Of root's alone to read; with the table there it needs no module.
+    if case.text("/proc/net/ip_tables_names").ok().flatten().is_some_and(|names| names.contains("raw")) {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told("let iptables be that of nf_tables, or boot a kernel with CONFIG_IP_NF_RAW")
+        .types("update-alternatives --set iptables /usr/sbin/iptables-nft")
+        .types("systemctl restart docker.service");
+    Ok(Finding::new("the kernel has no table `raw` for the legacy iptables: no port can be published", fix)
+        .saw("the alternative `iptables` leads to iptables-legacy")
+        .saw(format!("/lib/modules/{} has no iptable_raw", case.facts.kernel))
+        .into())
+}

@@ -40,6 +40,12 @@ fn groups(host: FakeHost, before: &str, now: &str) -> FakeHost {
     host.file("/etc/group-", before).file("/etc/group", now)
 }
 
+fn apparmor(host: FakeHost, profiles: &str) -> FakeHost {
+    host.file("/sys/module/apparmor/parameters/enabled", "Y\n")
+        .file("/usr/sbin/apparmor_parser", "")
+        .file("/sys/kernel/security/apparmor/profiles", profiles)
+}
+
 fn no_engine(host: FakeHost) -> FakeHost {
     host.without("/usr/bin/dockerd")
 }
@@ -81,6 +87,16 @@ pub fn rows() -> Vec<Row> {
                 .link("/etc/alternatives/iptables", "/usr/sbin/iptables-legacy")
         }),
         alice("iptables-nft-unsupported", |h| modules(h, &["ip_tables", "xt_addrtype"])),
+        alice("iptables-raw-table-missing", |h| {
+            h.file(MODULES, "kernel/net/ip_tables.ko:\n")
+                .link("/etc/alternatives/iptables", "/usr/sbin/iptables-legacy")
+        }),
+        Row {
+            id: "api-version-too-old",
+            asks: Asks::Alice(&[("DOCKER_API_VERSION", "1.41")]),
+            host: |h| h.answer(Question::DockerdVersion, "Docker version 29.1.3, build abc\n"),
+        },
+        root("apparmor-profile-unloadable", |h| apparmor(h, "firefox (enforce)\n")),
         alice("xt-addrtype-missing", |h| modules(h, &["nf_tables"])),
         alice("nftables-forwarding-off", |h| {
             stopped(h)
@@ -135,6 +151,7 @@ fn what_others_look_after_themselves_is_nobodys_harm() {
     silent(&forwards(healthy(), "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"), "forward-policy-drop");
     silent(&healthy().file(DAEMON, "{\"bip\": \"10.0.0.1/24\"}"), "no-ip-in-network");
     silent(&healthy().file("/etc/containerd/config.toml", "version = 3\n"), "containerd-config-invalid");
+    silent(&apparmor(healthy(), "docker-default (enforce)\n"), "apparmor-profile-unloadable");
     let table = "version,codename,series,created,release,eol,eol-lts\n13,Trixie,trixie,2023,2025-08-09,2028-08-09,2030-06-30\n";
     let debian = healthy()
         .file("/etc/os-release", "ID=debian\nVERSION_ID=\"13\"\nNAME=Debian\n")

@@ -241,6 +241,8 @@ fn type_in(host: &mut Host, told: &str) -> Result<()> {
                 shell(host, before.trim_end_matches([' ', ';', '&']))?;
                 host.reboot()?;
             }
+            // There is nobody to answer the question.
+            None if line.starts_with("rprov install") => shell(host, &format!("{line} --yes"))?,
             None => shell(host, line)?,
         }
         if line.ends_with("--reboot") {

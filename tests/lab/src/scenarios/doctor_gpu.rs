@@ -1,16 +1,20 @@
 //! Hosts with a card that are broken as people break them: doctor names the cause, and what it tells mends it.
 
+use super::by_hand as typed;
+use super::card_by_hand::{self, cuda_source, engine, image, install, toolkit_install, toolkit_source};
 use super::common::{LONG, succeeds};
 use super::doctor::{as_alice, as_root, ids, one, rows};
 use super::gpu_driver::machine;
-use super::{by_hand, card_by_hand};
 use crate::Host;
 use crate::card::Card;
 use crate::identity::Identity;
+use crate::keys::Key;
 use crate::lab::Lab;
 use crate::mirror::Variant;
 use crate::scenario::Scenario;
+use crate::toolkit::{LEGACY_LIST, VERSIONS};
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 const HOSTS: &[Identity] = &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9];
 
@@ -42,14 +46,20 @@ pub const ALL: &[Scenario] = &[
         on: &[Identity::Ubuntu2404],
         run: three_at_once,
     },
+    Scenario {
+        name: "doctor-gpu-by-hand",
+        about: "on a host that rprov never touched: no toolkit, a deamon.json, nvidia-docker2's list, and all well",
+        on: &[Identity::Ubuntu2404, Identity::Debian12],
+        run: by_hand,
+    },
 ];
 
 /// A machine with a card that rprov made ready, an image with room for the driver, and alice, who may use docker.
 fn installed(lab: &Lab, identity: Identity, card: Card) -> Result<Host> {
     let host = machine(lab, identity, &[card])?;
     succeeds(&host, &["rprov", "install", "--yes", "--gpu", "--user", "alice"])?;
-    by_hand::import(&host)?;
-    card_by_hand::image(&host)?;
+    typed::import(&host)?;
+    image(&host)?;
     host.run(&["cp", "/etc/docker/daemon.json", "/root/good.json"])?.ok()?;
     healthy(&host)?;
     Ok(host)
@@ -130,4 +140,43 @@ fn three_at_once(lab: &Lab, identity: Identity) -> Result<()> {
         ensure!(under.contains(id), "{id} is not folded: {report}");
     }
     Ok(())
+}
+
+/// As it was written down by somebody who thought that this is the file, and that this is JSON.
+const SEED: &str = "\"runtimes\": {\n    \"nvidia\": {\n        \"path:\" \"/usr/bin/nvidia-container-runtime\",\n        \"runtimeArgs\": []\n    }\n}\n";
+
+fn by_hand(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = machine(lab, identity, &[Card::L4])?;
+    engine(&host)?;
+    host.run(&["gpasswd", "-a", "alice", "docker"])?.ok()?;
+    cuda_source(&host)?;
+    install(&host, &[&format!("linux-headers-{}", host.kernel()), "nvidia-driver-pinning-580"])?;
+    install(&host, &["nvidia-open"])?;
+    host.run(&["modprobe", "nvidia-uvm"])?.ok()?;
+    let cards = |report: &Value| -> Vec<String> {
+        ids(report, false).into_iter().filter(|id| id.starts_with("gpu-")).collect()
+    };
+    // Whoever has a card may well want it nowhere else.
+    let (code, report) = as_root(&host)?;
+    ensure!(code == 0 && cards(&report) == ["gpu-toolkit-missing"], "without a toolkit: {report}");
+    toolkit_source(&host)?;
+    toolkit_install(&host, VERSIONS[2])?;
+    host.write("/etc/docker/deamon.json", SEED)?;
+    host.write("/etc/apt/trusted.gpg.d/nvidia-docker.asc", lab.public(Key::Toolkit)?)?;
+    host.write("/etc/apt/sources.list.d/nvidia-docker.list", LEGACY_LIST)?;
+    host.remove("/etc/docker/daemon.json")?;
+    host.run(&["systemctl", "restart", "docker"])?.ok()?;
+    let (_, report) = as_root(&host)?;
+    ensure!(cards(&report) == ["gpu-runtime-missing", "gpu-legacy-source"], "with the wrong file: {report}");
+    ensure!(ids(&report, false).contains(&"daemon-json-misnamed".to_owned()), "{report}");
+    let refused = host.run(&["docker", "run", "--rm", "--runtime", "nvidia", "lab", "true"])?;
+    let explained = host.run(&["rprov", "doctor", "--explain", &refused.text()])?.ok()?;
+    ensure!(explained.stdout.contains("gpu-runtime-missing"), "{}: {}", refused.text(), explained.text());
+    host.remove("/etc/docker/deamon.json")?;
+    host.remove("/etc/apt/sources.list.d/nvidia-docker.list")?;
+    host.run(&["nvidia-ctk", "runtime", "configure", "--runtime=docker"])?.ok()?;
+    host.run(&["systemctl", "restart", "docker"])?.ok()?;
+    healthy(&host)?;
+    image(&host)?;
+    sees_the_card(&host)
 }
