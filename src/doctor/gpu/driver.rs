@@ -258,6 +258,18 @@ fn fabric_packages(case: &Case, branch: &str) -> Vec<String> {
     installed.map(|line| line.split('\t').collect::<Vec<_>>().join(" ")).collect()
 }
 
+/// What installs it in the driver's version: an install of ours leaves a driver alone that works.
+fn install_fabric(case: &Case, version: &str, branch: &str) -> String {
+    if !debs(case) {
+        return format!("dnf install -y nvidia-fabricmanager-{version}");
+    }
+    // Ubuntu's own packages have the branch in their names, NVIDIA's have not.
+    let of_branch = format!("libnvidia-compute-{branch}");
+    let ubuntus = names(case, "/var/lib/dpkg/info").iter().any(|name| name.starts_with(&of_branch));
+    let tail = if ubuntus { format!("-{branch}") } else { String::new() };
+    format!("apt-get install -y 'nvidia-fabricmanager{tail}={version}*'")
+}
+
 pub fn fabric(case: &Case) -> Result<Answer> {
     let Some(gpu) = working(case).filter(|gpu| gpu.nvswitches > 0) else { return fine() };
     let shown = unit(case, FABRIC)?;
@@ -266,9 +278,15 @@ pub fn fabric(case: &Case) -> Result<Answer> {
         return fine();
     }
     let version = gpu.library.clone().unwrap_or_default();
+    let branch = version.split('.').next().unwrap_or_default();
     let absent = !there(case, shown);
     let (words, fix) = if absent {
-        ("is not installed", Fix::told("install it in the driver's version").types("rprov install --gpu"))
+        (
+            "is not installed",
+            Fix::told("install it in the driver's version, and start it")
+                .types(install_fabric(case, &version, branch))
+                .types(format!("systemctl enable --now {FABRIC}")),
+        )
     } else if state == "failed" {
         let fix = Fix::told(format!("its version has to be the driver's, {version}, to the last digit"))
             .types(format!("systemctl reset-failed {FABRIC}"))
@@ -285,7 +303,7 @@ pub fn fabric(case: &Case) -> Result<Answer> {
         .saw(format!("{} bridges of NVSwitch; the driver is {version}", gpu.nvswitches))
         .saw(format!("{FABRIC} is {}", if absent { "not there" } else { state }));
     if !absent {
-        finding = finding.all(fabric_packages(case, version.split('.').next().unwrap_or_default()));
+        finding = finding.all(fabric_packages(case, branch));
     }
     found(finding)
 }

@@ -156,6 +156,10 @@ fn by_hand(lab: &Lab, identity: Identity) -> Result<()> {
     let cards = |report: &Value| -> Vec<String> {
         ids(report, false).into_iter().filter(|id| id.starts_with("gpu-")).collect()
     };
+    // Its package started it before there was a driver, as on a real host.
+    let (_, report) = as_root(&host)?;
+    ensure!(cards(&report).contains(&"gpu-persistenced-failed".to_owned()), "{report}");
+    host.run(&["systemctl", "restart", "nvidia-persistenced"])?.ok()?;
     // Whoever has a card may well want it nowhere else.
     let (code, report) = as_root(&host)?;
     ensure!(code == 0 && cards(&report) == ["gpu-toolkit-missing"], "without a toolkit: {report}");
