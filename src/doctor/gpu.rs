@@ -5,7 +5,7 @@ mod driver;
 mod sources;
 mod toolkit;
 
-use super::Severity::{Degraded, Warn};
+use super::Severity::{Block, Degraded, Warn};
 use super::case::Units;
 use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::error::Result;
@@ -54,9 +54,9 @@ pub(super) const CHECKS: &[Check] = &[
     check("gpu-fabric-manager", Degraded, "Does the fabric manager run where cards are joined by NVSwitch?", driver::fabric)
         .under(DRIVER),
     check("gpu-run-file", Warn, "Did the driver come in one way, not in two?", driver::run_file),
-    check("gpu-toolkit-missing", Degraded, "Is the container toolkit there, where a driver works?", toolkit::missing)
+    check("gpu-toolkit-missing", Block, "Is the container toolkit there, where a driver works?", toolkit::missing)
         .under(&["engine-not-installed"]),
-    check("gpu-runtime-binary-missing", Degraded, "Is NVIDIA's runtime where daemon.json says?", toolkit::no_binary)
+    check("gpu-runtime-binary-missing", Block, "Is NVIDIA's runtime where daemon.json says?", toolkit::no_binary)
         .under(&["gpu-toolkit-missing"]),
     check("gpu-runtime-missing", Warn, "Does daemon.json name NVIDIA's runtime?", toolkit::not_named).under(NAMED),
     check("gpu-toolkit-versions", Degraded, "Are the toolkit's packages of one version?", toolkit::versions)
@@ -92,7 +92,7 @@ const UNITS: [&str; 3] = [REFRESH, PERSISTENCED, FABRIC];
 #[derive(Default)]
 pub struct Looked {
     units: Units,
-    packages: OnceCell<Vec<(String, String)>>,
+    packages: OnceCell<std::result::Result<Vec<(String, String)>, String>>,
 }
 
 /// What systemd says of one of the units that NVIDIA's packages bring.

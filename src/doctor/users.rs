@@ -28,7 +28,7 @@ const ADMINISTRATORS: [&str; 4] = ["sudo", "wheel", "admin", "adm"];
 /// What the tools of shadow(5) keep of the file as it was before the last change.
 fn without_append(case: &Case) -> Result<Answer> {
     let user = &case.subject.user;
-    let Some(before) = case.text("/etc/group-").ok().flatten() else { return Ok(Answer::Fine) };
+    let Some(before) = case.text("/etc/group-")? else { return Ok(Answer::Fine) };
     let has = |group: &Group| group.members.iter().any(|member| member == user);
     let of = |groups: &[Group]| -> Vec<String> {
         groups.iter().filter(|group| has(group)).map(|group| group.name.clone()).collect()

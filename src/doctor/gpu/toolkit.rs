@@ -1,10 +1,10 @@
 //! The container toolkit: its packages, its runtime in daemon.json, and its own configuration.
 
-use super::super::Severity::{Block, Info};
+use super::super::Severity::{Degraded, Info};
 use super::super::case::DAEMON_JSON;
-use super::super::{Answer, Case, Finding, Fix};
+use super::super::{Answer, Case, Finding, Fix, words};
 use super::{RUNTIME, cards, debs, fine, found, named, shown, working};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Question;
 use crate::version;
 use serde_json::Value;
@@ -62,8 +62,8 @@ pub fn missing(case: &Case) -> Result<Answer> {
     let finding =
         Finding::new(cause, fix).all(shown(gpu)).saw(format!("there is neither {BASE} nor {RUNTIME}"));
     found(match (asked_for, is_default(case)) {
-        (_, true) => finding.only(Block),
-        (true, _) => finding,
+        (_, true) => finding,
+        (true, _) => finding.only(Degraded),
         _ => finding.only(Info),
     })
 }
@@ -91,7 +91,7 @@ pub fn no_binary(case: &Case) -> Result<Answer> {
     let whose = if named.is_some() { "daemon.json names it" } else { "the toolkit is installed without it" };
     let finding = Finding::new(format!("NVIDIA's runtime is gone: {wanted} is not there"), fix)
         .saw(format!("{whose}; {BASE} is there"));
-    found(if is_default(case) { finding.only(Block) } else { finding })
+    found(if is_default(case) { finding } else { finding.only(Degraded) })
 }
 
 pub fn not_named(case: &Case) -> Result<Answer> {
@@ -109,27 +109,27 @@ pub fn not_named(case: &Case) -> Result<Answer> {
     )
 }
 
-/// Name and upstream's version of the toolkit's packages that are installed.
-fn packages<'c>(case: &'c Case) -> &'c [(String, String)] {
-    case.cards().packages.get_or_init(|| {
-        if cards(case).is_none() || case.program(BASE).is_none() {
-            return Vec::new();
-        }
+/// Name and upstream's version of the toolkit's packages that are installed; none where it came without packages.
+fn packages<'c>(case: &'c Case) -> Result<&'c [(String, String)]> {
+    if cards(case).is_none() || case.program(BASE).is_none() {
+        return Ok(&[]);
+    }
+    let ask = || {
         let names = PACKAGES.map(str::to_owned).to_vec();
         let debs = debs(case);
         let question = if debs { Question::DpkgQuery { names } } else { Question::RpmQuery { names } };
-        let said = case.host.query(&question).map(|answer| answer.stdout).unwrap_or_default();
-        said.lines()
-            .filter_map(|line| {
-                let fields: Vec<&str> = line.split('\t').collect();
-                if debs && fields.get(2) != Some(&"installed") {
-                    return None;
-                }
-                let version = if debs { fields.get(3)? } else { fields.get(1)? };
-                Some((fields[0].to_owned(), version::upstream(version).to_owned()))
-            })
-            .collect()
-    })
+        let said = case.host.query(&question).map_err(|error| words(&error))?.stdout;
+        let installed = said.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            if debs && fields.get(2) != Some(&"installed") {
+                return None;
+            }
+            let version = if debs { fields.get(3)? } else { fields.get(1)? };
+            Some((fields[0].to_owned(), version::upstream(version).to_owned()))
+        });
+        Ok(installed.collect())
+    };
+    case.cards().packages.get_or_init(ask).as_deref().map_err(|why: &String| Error::failed(why.clone()))
 }
 
 fn told(packages: &[(String, String)]) -> impl Iterator<Item = String> + '_ {
@@ -137,7 +137,7 @@ fn told(packages: &[(String, String)]) -> impl Iterator<Item = String> + '_ {
 }
 
 pub fn versions(case: &Case) -> Result<Answer> {
-    let packages = packages(case);
+    let packages = packages(case)?;
     if packages.iter().all(|(_, version)| *version == packages[0].1) {
         return fine();
     }
@@ -147,7 +147,7 @@ pub fn versions(case: &Case) -> Result<Answer> {
 }
 
 pub fn old(case: &Case) -> Result<Answer> {
-    let packages = packages(case);
+    let packages = packages(case)?;
     if packages.iter().all(|(_, version)| version::compare(version, SAFE) != Ordering::Less) {
         return fine();
     }

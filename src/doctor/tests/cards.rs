@@ -192,8 +192,12 @@ fn of_a_card_that_does_not_work_the_first_cause_is_named() {
     assert_eq!(causes(units(idle(host()), ["failed", "failed", ""])), ["gpu-module-not-loaded"]);
     let gone = card(host()).without("/usr/bin/nvidia-container-runtime");
     assert_eq!(causes(gone.clone()), ["gpu-runtime-binary-missing"]);
-    assert_eq!(causes(gone.without("/usr/bin/nvidia-ctk")), ["gpu-toolkit-missing"]);
+    assert_eq!(causes(gone.clone().without("/usr/bin/nvidia-ctk")), ["gpu-toolkit-missing"]);
     assert!(causes(fabric(host(), "active")).is_empty());
+    // With every container under NVIDIA's runtime none starts without it.
+    let all = "{\"default-runtime\": \"nvidia\", \"runtimes\": {\"nvidia\": {\"path\": \"nvidia-container-runtime\"}}}";
+    let found = super::alice(&gone.file(DAEMON, all), &[], &[]).findings.remove(0);
+    assert_eq!((found.id, found.severity), ("gpu-runtime-binary-missing", super::Severity::Block));
 }
 
 /// Whoever has a card and wants it nowhere else is told at most what would be needed.
