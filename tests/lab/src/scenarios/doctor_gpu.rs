@@ -1,8 +1,8 @@
 //! Hosts with a card that are broken as people break them: doctor names the cause, and what it tells mends it.
 
-use super::by_hand as typed;
+use super::by_hand;
 use super::card_by_hand::{self, cuda_source, engine, image, install, toolkit_install, toolkit_source};
-use super::common::{LONG, succeeds};
+use super::common::{LONG, succeeds, untouched};
 use super::doctor::{as_alice, as_root, ids, one, rows};
 use super::gpu_driver::machine;
 use crate::Host;
@@ -50,7 +50,7 @@ pub const ALL: &[Scenario] = &[
         name: "doctor-gpu-by-hand",
         about: "on a host that rprov never touched: no toolkit, a deamon.json, nvidia-docker2's list, and all well",
         on: &[Identity::Ubuntu2404, Identity::Debian12],
-        run: by_hand,
+        run: hand_made,
     },
 ];
 
@@ -58,7 +58,7 @@ pub const ALL: &[Scenario] = &[
 fn installed(lab: &Lab, identity: Identity, card: Card) -> Result<Host> {
     let host = machine(lab, identity, &[card])?;
     succeeds(&host, &["rprov", "install", "--yes", "--gpu", "--user", "alice"])?;
-    typed::import(&host)?;
+    by_hand::import(&host)?;
     image(&host)?;
     host.run(&["cp", "/etc/docker/daemon.json", "/root/good.json"])?.ok()?;
     healthy(&host)?;
@@ -87,7 +87,9 @@ fn broken(lab: &Lab, identity: Identity, card: Card, takes: impl Fn(Option<&str>
         one(&mut host, row, sees_the_card).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
     }
     host.run_within(LONG, &["rprov", "smoke", "--gpu"])?.ok()?;
-    healthy(&host)
+    let before = host.tree()?;
+    healthy(&host)?;
+    untouched(&host, &before, "rprov doctor")
 }
 
 fn upgraded(lab: &Lab, identity: Identity) -> Result<()> {
@@ -145,7 +147,7 @@ fn three_at_once(lab: &Lab, identity: Identity) -> Result<()> {
 /// As it was written down by somebody who thought that this is the file, and that this is JSON.
 const SEED: &str = "\"runtimes\": {\n    \"nvidia\": {\n        \"path:\" \"/usr/bin/nvidia-container-runtime\",\n        \"runtimeArgs\": []\n    }\n}\n";
 
-fn by_hand(lab: &Lab, identity: Identity) -> Result<()> {
+fn hand_made(lab: &Lab, identity: Identity) -> Result<()> {
     let host = machine(lab, identity, &[Card::L4])?;
     engine(&host)?;
     host.run(&["gpasswd", "-a", "alice", "docker"])?.ok()?;
