@@ -39,7 +39,6 @@ const CAUSES: &[&str] = &[
     "prior-drivers-ambiguous",
     "iptables-legacy-module-missing",
     "iptables-nft-unsupported",
-    "xt-addrtype-missing",
     "kernel-option-missing",
     "disk-full",
     "inodes-full",

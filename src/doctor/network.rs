@@ -48,8 +48,6 @@ pub(super) const CHECKS: &[Check] = &[
         modules::no_raw,
     )
     .under(&["kernel-modules-gone", "iptables-legacy-module-missing"]),
-    check("xt-addrtype-missing", Block, "Is the kernel's module xt_addrtype there?", modules::no_addrtype)
-        .under(&["kernel-modules-gone", "iptables-legacy-module-missing", "iptables-nft-unsupported"]),
     check(
         "nftables-forwarding-off",
         Block,

@@ -66,20 +66,6 @@ pub fn no_nft(case: &Case) -> Result<Answer> {
         .into())
 }
 
-pub fn no_addrtype(case: &Case) -> Result<Answer> {
-    if !asked(case) || has_module(case, "xt_addrtype") {
-        return Ok(Answer::Fine);
-    }
-    let fix = match case.program("dpkg") {
-        Some(_) => Fix::told("install the kernel's extra modules")
-            .types(format!("apt-get install linux-modules-extra-{}", case.facts.kernel)),
-        None => Fix::told("install the kernel's extra modules")
-            .types(format!("dnf install kernel-modules-extra-{}", case.facts.kernel)),
-    };
-    let cause = "the kernel's module xt_addrtype is not installed: the daemon cannot write its rules";
-    Ok(Finding::new(cause, fix).saw(format!("/lib/modules/{} has no xt_addrtype", case.facts.kernel)).into())
-}
-
 /// Since 28.0.1 docker closes the way past a published port's address in the table `raw`.
 pub fn no_raw(case: &Case) -> Result<Answer> {
     let writes = case.engine() && by_iptables(case) && case.program("iptables").is_some();

@@ -83,10 +83,9 @@ pub fn rows() -> Vec<Row> {
                 .file("/proc/90/cgroup", "0::/user.slice/user-0.slice/session-1.scope\n")
         }),
         alice("iptables-legacy-module-missing", |h| {
-            modules(h, &["nf_tables", "xt_addrtype"])
-                .link("/etc/alternatives/iptables", "/usr/sbin/iptables-legacy")
+            modules(h, &["nf_tables"]).link("/etc/alternatives/iptables", "/usr/sbin/iptables-legacy")
         }),
-        alice("iptables-nft-unsupported", |h| modules(h, &["ip_tables", "xt_addrtype"])),
+        alice("iptables-nft-unsupported", |h| modules(h, &["ip_tables"])),
         alice("iptables-raw-table-missing", |h| {
             h.file(MODULES, "kernel/net/ip_tables.ko:\n")
                 .link("/etc/alternatives/iptables", "/usr/sbin/iptables-legacy")
@@ -97,7 +96,6 @@ pub fn rows() -> Vec<Row> {
             host: |h| h.answer(Question::DockerdVersion, "Docker version 29.1.3, build abc\n"),
         },
         root("apparmor-profile-unloadable", |h| apparmor(h, "firefox (enforce)\n")),
-        alice("xt-addrtype-missing", |h| modules(h, &["nf_tables"])),
         alice("nftables-forwarding-off", |h| {
             stopped(h)
                 .file(DAEMON, "{\"firewall-backend\": \"nftables\"}")
@@ -162,12 +160,12 @@ fn what_others_look_after_themselves_is_nobodys_harm() {
 #[test]
 fn a_kernel_whose_daemon_runs_shows_that_it_has_what_rules_need() {
     let bare = healthy().file(MODULES, "kernel/fs/ext4.ko:\n");
-    for id in ["iptables-nft-unsupported", "xt-addrtype-missing", "kernel-option-missing"] {
+    for id in ["iptables-nft-unsupported", "kernel-option-missing"] {
         silent(&bare, id);
     }
     // Without any list nothing is known of modules, and nothing is said of them.
     silent(&stopped(healthy()), "iptables-nft-unsupported");
-    silent(&modules(healthy(), &["nf_tables", "xt_addrtype"]), "xt-addrtype-missing");
+    silent(&modules(healthy(), &["nf_tables"]), "iptables-nft-unsupported");
 }
 
 #[test]
