@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::endpoint::{self, Endpoint};
+use super::gpu;
 use super::processes::{self, Process};
 use super::socket::{self, Seat};
 use super::subject::{self, Group, Subject};
@@ -58,15 +59,19 @@ pub struct Case<'a> {
     shared: Rc<Shared>,
 }
 
+/// The answers to one question about several units, in its order.
+pub type Units = OnceCell<std::result::Result<Vec<Shown>, String>>;
+
 #[derive(Default)]
 struct Shared {
-    units: OnceCell<std::result::Result<Vec<Shown>, String>>,
+    units: Units,
     daemon: OnceCell<Daemon>,
     seat: OnceCell<Option<Seat>>,
     processes: OnceCell<Vec<Process>>,
     journal: OnceCell<String>,
     groups: OnceCell<Vec<Group>>,
     docker: OnceCell<Option<Group>>,
+    cards: gpu::Looked,
 }
 
 /// daemon.json as it lies there.
@@ -139,11 +144,22 @@ impl<'a> Case<'a> {
 
     /// What systemd says of one of docker's units.
     pub fn unit(&self, name: &str) -> Result<&Shown> {
+        self.one_of(&self.shared.units, &UNITS, name)
+    }
+
+    /// What was looked at for the checks of cards.
+    pub fn cards(&self) -> &gpu::Looked {
+        &self.shared.cards
+    }
+
+    /// One of several units, which systemd is asked about at once.
+    pub fn one_of<'s>(&self, asked: &'s Units, names: &[&'static str], name: &str) -> Result<&'s Shown> {
         if self.facts.init != Init::Systemd {
             return Err(Error::failed("systemd does not run here"));
         }
-        let units = self.shared.units.get_or_init(|| {
-            let question = Question::UnitsShow { units: UNITS.map(str::to_owned).to_vec() };
+        let units = asked.get_or_init(|| {
+            let units = names.iter().map(|name| (*name).to_owned()).collect();
+            let question = Question::UnitsShow { units };
             let answer = self.host.query(&question).map_err(|error| super::words(&error))?;
             if !answer.ok() {
                 return Err(format!("systemd does not answer: {}", answer.stderr.trim()));
@@ -151,7 +167,7 @@ impl<'a> Case<'a> {
             Ok(answer.stdout.split("\n\n").map(Shown::parse).collect())
         });
         match units {
-            Ok(units) => UNITS
+            Ok(units) => names
                 .iter()
                 .zip(units)
                 .find_map(|(known, shown)| (*known == name).then_some(shown))

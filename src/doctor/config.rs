@@ -41,8 +41,14 @@ pub(super) const CHECKS: &[Check] = &[
         .under(BROKEN),
     check("daemon-json-exclusive-options", Block, "Do the keys of daemon.json go together?", exclusive)
         .under(BROKEN),
-    check("daemon-json-runtime-invalid", Block, "Are the runtimes of daemon.json there?", runtimes)
-        .under(BROKEN),
+    check("daemon-json-runtime-invalid", Block, "Are the runtimes of daemon.json there?", runtimes).under(&[
+        "engine-not-installed",
+        "daemon-json-syntax",
+        "daemon-json-encoding",
+        "daemon-json-unreadable",
+        "gpu-toolkit-missing",
+        "gpu-runtime-binary-missing",
+    ]),
     check("daemon-json-swarm-conflict", Block, "Does daemon.json go with a swarm?", swarm)
         .root()
         .under(BROKEN),

@@ -1,5 +1,6 @@
 //! Whether the engine is there and runs, and what keeps it from it: its units, containerd, and what is in their way.
 
+mod beside;
 mod machine;
 
 use super::Severity::{Block, Degraded, Info, Warn};
@@ -33,6 +34,12 @@ const CAUSES: &[&str] = &[
     "docker-socket-not-a-socket",
     "containerd-down",
     "containerd-socket-stale",
+    "containerd-config-invalid",
+    "second-daemon-running",
+    "prior-drivers-ambiguous",
+    "iptables-legacy-module-missing",
+    "iptables-nft-unsupported",
+    "kernel-option-missing",
     "disk-full",
     "inodes-full",
     "data-root-readonly",
@@ -65,10 +72,27 @@ pub(super) const CHECKS: &[Check] = &[
         "engine-not-installed",
         "disk-full",
         "inodes-full",
+        "containerd-config-invalid",
         "containerd-socket-stale",
     ]),
     check("containerd-socket-stale", Block, "Does anybody listen on containerd's socket?", containerd_socket)
-        .under(&["engine-not-installed", "disk-full"]),
+        .under(&["engine-not-installed", "disk-full", "containerd-config-invalid"]),
+    check(
+        "containerd-config-invalid",
+        Block,
+        "Is containerd's configuration TOML?",
+        beside::containerd_config,
+    )
+    .under(&["engine-not-installed"]),
+    check("second-daemon-running", Block, "Is there no second dockerd?", beside::second)
+        .under(&["engine-not-installed", "unit-masked"]),
+    check(
+        "api-version-too-old",
+        Block,
+        "Does the engine speak the API that the shell asks for?",
+        beside::old_api,
+    )
+    .under(&["engine-not-installed"]),
     check("docker-pid-conflict", Block, "Is the daemon's pid file the daemon's?", pid_file),
     check("daemon-failed", Block, "Does the daemon come up?", failed).under(CAUSES),
     check("unit-start-limit-hit", Block, "Does systemd still try to start docker?", start_limit)

@@ -1,108 +1,128 @@
 //! Whether containers get the cards that this machine has: the driver, the toolkit, and what the engine knows of them.
 
-use super::Severity::{Degraded, Info, Warn};
+mod cdi;
+mod driver;
+mod sources;
+mod toolkit;
+
+use super::Severity::{Block, Degraded, Warn};
+use super::case::Units;
 use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::error::Result;
 use crate::facts::gpu::{Card, Gpu};
-use crate::host::Question;
 use crate::resources::unit::Shown;
 use serde_json::{Map, Value};
+use std::cell::OnceCell;
+use std::path::Path;
 
+/// What keeps containers from CDI, in this order: who has the cards, the driver, the toolkit.
+const LISTED: &[&str] = &[
+    "gpu-nouveau-loaded",
+    "gpu-bound-elsewhere",
+    "gpu-secure-boot",
+    "gpu-dkms-not-built",
+    "gpu-module-not-loaded",
+    "gpu-libraries-missing",
+    "gpu-library-mismatch",
+    "gpu-card-refused",
+    "gpu-toolkit-missing",
+    "gpu-cdi-refresh-failed",
+];
 /// What keeps the driver from working: the rest follows from it.
-const DRIVER: &[&str] = &["gpu-nouveau-loaded", "gpu-module-not-loaded", "gpu-library-mismatch"];
+const DRIVER: &[&str] = LISTED.split_at(8).0;
+/// What keeps the module from the kernel.
+const KEPT_OUT: &[&str] = LISTED.split_at(4).0;
 
+const NAMED: &[&str] = &["engine-not-installed", "daemon-json-syntax", "daemon-json-encoding"];
+
+#[rustfmt::skip]
 pub(super) const CHECKS: &[Check] = &[
-    check("gpu-nouveau-loaded", Degraded, "Does NVIDIA's driver have the cards, not nouveau?", nouveau),
-    check("gpu-module-not-loaded", Degraded, "Is the module of an installed driver loaded?", not_loaded)
-        .under(&["gpu-nouveau-loaded"]),
-    check("gpu-library-mismatch", Degraded, "Are module and libraries of one version?", mismatch),
-    check(
-        "gpu-toolkit-missing",
-        Degraded,
-        "Is the container toolkit there, where a driver works?",
-        no_toolkit,
-    )
-    .under(&["engine-not-installed"]),
-    check("gpu-runtime-missing", Warn, "Does daemon.json name NVIDIA's runtime?", no_runtime).under(&[
-        "engine-not-installed",
-        "daemon-json-syntax",
-        "daemon-json-encoding",
-    ]),
-    check("gpu-cdi-refresh-failed", Degraded, "Does the list of cards for CDI come about?", refresh_failed)
+    check("gpu-nouveau-loaded", Degraded, "Does NVIDIA's driver have the cards, not nouveau?", driver::nouveau),
+    check("gpu-bound-elsewhere", Degraded, "Does NVIDIA's driver have the cards, and no other?", driver::elsewhere),
+    check("gpu-secure-boot", Degraded, "May the kernel load the module that was built here?", driver::secure_boot)
+        .under(&["gpu-nouveau-loaded", "gpu-bound-elsewhere"]),
+    check("gpu-dkms-not-built", Degraded, "Was the module built for the running kernel?", driver::not_built)
+        .under(&["gpu-nouveau-loaded", "gpu-bound-elsewhere"]),
+    check("gpu-module-not-loaded", Degraded, "Is the module of an installed driver loaded?", driver::not_loaded)
+        .under(KEPT_OUT),
+    check("gpu-libraries-missing", Degraded, "Are the driver's libraries there, beside its module?", driver::no_library),
+    check("gpu-library-mismatch", Degraded, "Are module and libraries of one version?", driver::mismatch),
+    check("gpu-card-refused", Degraded, "Does the driver know every card?", driver::refused),
+    check("gpu-nodes-missing", Degraded, "Are the cards' device files there?", driver::no_nodes).under(DRIVER),
+    check("gpu-persistenced-failed", Warn, "Does the driver stay loaded while nobody uses a card?", driver::persistenced)
         .under(DRIVER),
-    check("gpu-cdi-stale", Degraded, "Is the list for CDI that of this driver?", stale).under(DRIVER),
+    check("gpu-fabric-manager", Degraded, "Does the fabric manager run where cards are joined by NVSwitch?", driver::fabric)
+        .under(DRIVER),
+    check("gpu-run-file", Warn, "Did the driver come in one way, not in two?", driver::run_file),
+    check("gpu-toolkit-missing", Block, "Is the container toolkit there, where a driver works?", toolkit::missing)
+        .under(&["engine-not-installed"]),
+    check("gpu-runtime-binary-missing", Block, "Is NVIDIA's runtime where daemon.json says?", toolkit::no_binary)
+        .under(&["gpu-toolkit-missing"]),
+    check("gpu-runtime-missing", Warn, "Does daemon.json name NVIDIA's runtime?", toolkit::not_named).under(NAMED),
+    check("gpu-toolkit-versions", Degraded, "Are the toolkit's packages of one version?", toolkit::versions)
+        .under(&["gpu-toolkit-missing"]),
+    check("gpu-toolkit-old", Warn, "Is the toolkit new enough to be safe?", toolkit::old)
+        .under(&["gpu-toolkit-missing", "gpu-toolkit-versions"]),
+    check("gpu-toolkit-config-invalid", Degraded, "Can the toolkit's configuration be read?", toolkit::config_invalid)
+        .under(&["gpu-toolkit-missing"]),
+    check("gpu-no-cgroups", Degraded, "May the toolkit let containers use the cards' devices?", toolkit::no_cgroups),
+    check("gpu-ldconfig-wrong", Degraded, "Is the ldconfig there that the toolkit calls?", toolkit::ldconfig),
+    check("gpu-runtime-mode", Warn, "Does the toolkit take requests by `--gpus`?", toolkit::mode),
+    check("gpu-cdi-refresh-failed", Degraded, "Does the list of cards for CDI come about?", cdi::refresh_failed)
+        .under(DRIVER),
+    check("gpu-cdi-missing", Degraded, "Is there a list of cards for CDI?", cdi::missing).under(LISTED),
+    check("gpu-cdi-stale", Degraded, "Is the list for CDI that of this driver?", cdi::stale).under(LISTED),
+    check("gpu-cdi-duplicate", Degraded, "Is every card listed once for CDI?", cdi::twice),
+    check("gpu-cdi-without-mig", Warn, "Are the instances of divided cards listed for CDI?", cdi::without_mig)
+        .under(LISTED),
+    check("gpu-cdi-disabled", Warn, "May the engine use CDI?", cdi::disabled).under(NAMED),
+    check("gpu-legacy-source", Warn, "Are the sources of nvidia-docker2's time gone?", sources::legacy),
+    check("gpu-source-key", Degraded, "Are the keys of NVIDIA's sources there, for apt to read?", sources::key)
+        .under(&["apt-signed-by-conflict", "apt-source-malformed"]),
+    check("gpu-cuda-source-foreign", Warn, "Is the CUDA repository that of this release?", sources::foreign),
 ];
 
 const RUNTIME: &str = "nvidia-container-runtime";
 const REFRESH: &str = "nvidia-cdi-refresh.service";
-/// In the order in which the toolkit's service and people write them.
-const LISTS: [&str; 2] = ["/run/cdi/nvidia.yaml", "/etc/cdi/nvidia.yaml"];
+const PERSISTENCED: &str = "nvidia-persistenced.service";
+const FABRIC: &str = "nvidia-fabricmanager.service";
+const UNITS: [&str; 3] = [REFRESH, PERSISTENCED, FABRIC];
+
+/// What several checks of cards look at, once.
+#[derive(Default)]
+pub struct Looked {
+    units: Units,
+    packages: OnceCell<std::result::Result<Vec<(String, String)>, String>>,
+}
+
+/// What systemd says of one of the units that NVIDIA's packages bring.
+fn unit<'c>(case: &'c Case, name: &str) -> Result<&'c Shown> {
+    case.one_of(&case.cards().units, &UNITS, name)
+}
+
+/// Whether a unit is on the disk: of one whose package was removed systemd knows until it reads its files again.
+fn there(case: &Case, unit: &Shown) -> bool {
+    let file = unit.get("FragmentPath");
+    unit.get("LoadState") != "not-found" && (file.is_empty() || case.exists(file))
+}
 
 /// A machine with a card; no check has a word for any other.
 fn cards<'c>(case: &'c Case) -> Option<&'c Gpu> {
     case.facts.gpu.as_ref().filter(|gpu| !gpu.cards.is_empty())
 }
 
+/// A machine whose card programs can use.
+fn working<'c>(case: &'c Case) -> Option<&'c Gpu> {
+    cards(case).filter(|gpu| gpu.works())
+}
+
 fn shown(cards: &[Card]) -> impl Iterator<Item = String> + '_ {
     cards.iter().map(|card| format!("{}: {}", card.address, card.words()))
 }
 
-fn nouveau(case: &Case) -> Result<Answer> {
-    let Some(gpu) = cards(case) else { return Ok(Answer::Fine) };
-    let taken = gpu.cards.iter().any(|card| card.driver.as_deref() == Some("nouveau"));
-    let wanted = gpu.library.is_some() || case.program(RUNTIME).is_some();
-    if !taken || !wanted {
-        return Ok(Answer::Fine);
-    }
-    let fix = Fix::told("keep nouveau away and restart the machine: `rprov install --gpu` writes what does")
-        .types("rprov install --gpu --reboot");
-    let cause = "nouveau, the kernel's own driver, has the card, and NVIDIA's cannot get it";
-    Ok(Finding::new(cause, fix).all(shown(&gpu.cards)).saw("/sys/module/nouveau is there").into())
-}
-
-fn not_loaded(case: &Case) -> Result<Answer> {
-    let Some(gpu) = cards(case) else { return Ok(Answer::Fine) };
-    let Some(library) = gpu.library.as_ref().filter(|_| gpu.module.is_none() && !gpu.wsl) else {
-        return Ok(Answer::Fine);
-    };
-    let kernel = &case.facts.kernel;
-    let fix = match (gpu.module_on_disk, gpu.secure_boot, gpu.headers) {
-        (true, true, _) => {
-            Fix::told("Secure Boot loads no module that nobody signed whom it knows: enroll the key, or take signed modules")
-                .types("mokutil --list-new; modprobe nvidia")
-        }
-        (true, false, _) => Fix::told("load it; if that fails, dmesg says why").types("modprobe nvidia"),
-        (false, _, true) => Fix::told("build it for this kernel").types("dkms autoinstall && modprobe nvidia"),
-        (false, _, false) => {
-            Fix::told(format!("install the headers of {kernel}, and build it")).types("dkms autoinstall && modprobe nvidia")
-        }
-    };
-    let place = if gpu.module_on_disk { "has one on the disk" } else { "has none on the disk" };
-    Ok(Finding::new("a driver is installed, and its module is not loaded", fix)
-        .saw(format!("libnvidia-ml is there in version {library}; the kernel {kernel} {place}"))
-        .into())
-}
-
-fn mismatch(case: &Case) -> Result<Answer> {
-    let Some((module, library)) = cards(case).and_then(Gpu::mismatch) else { return Ok(Answer::Fine) };
-    let cause = "the driver's libraries were updated, and its old module is still loaded";
-    let fix = Fix::told("restart the machine").types("systemctl reboot");
-    Ok(Finding::new(cause, fix).saw(format!("the module is {module}, libnvidia-ml {library}")).into())
-}
-
-fn no_toolkit(case: &Case) -> Result<Answer> {
-    let Some(gpu) = cards(case).filter(|gpu| gpu.works()) else { return Ok(Answer::Fine) };
-    if !case.engine() || case.program(RUNTIME).is_some() {
-        return Ok(Answer::Fine);
-    }
-    let fix = Fix::told("install NVIDIA's container toolkit").types("rprov install --gpu=toolkit");
-    let finding =
-        Finding::new("the driver works, and no container gets the card: the toolkit is not there", fix)
-            .all(shown(&gpu.cards))
-            .saw(format!("there is no {RUNTIME}"));
-    // Not everybody who has a card wants it in containers.
-    let asked_for = case.config().is_ok_and(|config| named(&config));
-    Ok(if asked_for { finding } else { finding.only(Info) }.into())
+/// Whether packages come as debs here.
+fn debs(case: &Case) -> bool {
+    case.program("dpkg").is_some()
 }
 
 /// Whether daemon.json names NVIDIA's runtime.
@@ -110,53 +130,20 @@ fn named(config: &Map<String, Value>) -> bool {
     config.get("runtimes").is_some_and(|runtimes| runtimes.get("nvidia").is_some())
 }
 
-fn no_runtime(case: &Case) -> Result<Answer> {
-    let Some(program) = case.program(RUNTIME).filter(|_| cards(case).is_some() && case.engine()) else {
-        return Ok(Answer::Fine);
-    };
-    if named(&case.config()?) || case.flags()?.iter().any(|flag| flag.contains("nvidia=")) {
-        return Ok(Answer::Fine);
-    }
-    let cause = "the toolkit is there, and the engine does not know its runtime: `--runtime nvidia` fails";
-    let fix =
-        Fix::told("name it in daemon.json, and restart the engine").types("rprov install --gpu=toolkit");
-    Ok(Finding::new(cause, fix)
-        .saw(format!("{} is there; daemon.json has no `runtimes.nvidia`", program.display()))
-        .into())
+/// Names in a directory; none where it cannot be read.
+fn names(case: &Case, directory: &str) -> Vec<String> {
+    case.host.list(Path::new(directory)).unwrap_or_default()
 }
 
+/// Makes the list of cards anew.
 fn again(fix: Fix) -> Fix {
-    fix.types(format!("systemctl reset-failed {REFRESH}; systemctl restart {REFRESH}"))
+    fix.types(format!("systemctl reset-failed {REFRESH}")).types(format!("systemctl restart {REFRESH}"))
 }
 
-fn refresh_failed(case: &Case) -> Result<Answer> {
-    if cards(case).is_none() || case.program("nvidia-ctk").is_none() {
-        return Ok(Answer::Fine);
-    }
-    let answer = case.host.query(&Question::UnitShow { unit: REFRESH.into() })?;
-    let unit = Shown::parse(&answer.stdout);
-    if unit.get("ActiveState") != "failed" {
-        return Ok(Answer::Fine);
-    }
-    let cause = "the toolkit could not list the cards for CDI: `--device nvidia.com/gpu=all` fails";
-    let fix = again(Fix::told("once the driver works, start it again"));
-    Ok(Finding::new(cause, fix).saw(format!("{REFRESH} failed: {}", unit.get("Result"))).into())
-}
-
-fn stale(case: &Case) -> Result<Answer> {
-    let Some(library) = cards(case).and_then(|gpu| gpu.library.as_ref()) else { return Ok(Answer::Fine) };
-    for path in LISTS {
-        let text = case.text(path)?.unwrap_or_default();
-        let versions = text
-            .split("libcuda.so.")
-            .skip(1)
-            .map(|rest| rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect::<String>());
-        let mut whole = versions.filter(|version| version.contains('.'));
-        let Some(other) = whole.find(|version| version != library) else { continue };
-        let cause = "the list of cards for CDI is that of another driver: its libraries are gone";
-        return Ok(Finding::new(cause, again(Fix::told("make it anew")))
-            .saw(format!("{path} names libcuda.so.{other}; the driver is {library}"))
-            .into());
-    }
+fn fine() -> Result<Answer> {
     Ok(Answer::Fine)
+}
+
+fn found(finding: Finding) -> Result<Answer> {
+    Ok(finding.into())
 }

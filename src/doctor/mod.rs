@@ -21,6 +21,7 @@ mod subject;
 mod table;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use crate::event::{Class, Severity};
 pub use case::{Case, DAEMON_JSON, Flag, Who};
@@ -173,8 +174,9 @@ impl Fix {
 }
 
 /// The table: each theme's title and its checks.
-const THEMES: [(&str, &[Check]); 7] = [
+const THEMES: [(&str, &[Check]); 8] = [
     ("Permission and endpoint", permission::CHECKS),
+    ("Users and rootless engines", users::CHECKS),
     ("The engine and its units", daemon::CHECKS),
     ("daemon.json", config::CHECKS),
     ("Network", network::CHECKS),

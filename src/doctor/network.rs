@@ -1,6 +1,10 @@
 //! Whether packets get to containers and from them: forwarding, firewalls, addresses, ports and names.
 
+mod bridges;
 mod containers;
+mod modules;
+
+pub(super) use modules::has_module;
 
 use super::Severity::{Block, Degraded, Info, Warn};
 use super::{Answer, Case, Check, Finding, Fix, check};
@@ -23,6 +27,42 @@ pub(super) const CHECKS: &[Check] = &[
         .root()
         .under(&["iptables-missing"]),
     check("iptables-mixed-backends", Degraded, "Do docker's rules lie in one place?", mixed).root(),
+    check(
+        "iptables-legacy-module-missing",
+        Block,
+        "Has the kernel the legacy tables, where iptables is that?",
+        modules::no_legacy,
+    )
+    .under(&["kernel-modules-gone"]),
+    check(
+        "iptables-nft-unsupported",
+        Block,
+        "Has the kernel nf_tables, where iptables is that?",
+        modules::no_nft,
+    )
+    .under(&["kernel-modules-gone"]),
+    check(
+        "iptables-raw-table-missing",
+        Degraded,
+        "Has the kernel the table `raw`, where iptables is legacy?",
+        modules::no_raw,
+    )
+    .under(&["kernel-modules-gone", "iptables-legacy-module-missing"]),
+    check(
+        "nftables-forwarding-off",
+        Block,
+        "Is forwarding on, where docker writes rules of nftables?",
+        nft_forwarding,
+    )
+    .under(BROKEN),
+    check(
+        "forward-policy-drop",
+        Warn,
+        "Do the bridges of others get through docker's rules?",
+        bridges::forward_drop,
+    )
+    .root(),
+    check("no-ip-in-network", Degraded, "Has docker0 addresses left?", bridges::no_addresses).under(BROKEN),
     check("docker-iptables-disabled", Warn, "May docker write its rules?", disabled).under(BROKEN),
     check("ufw-bypassed", Warn, "Does ufw's word hold for published ports?", ufw).root(),
     check("firewalld-zone-conflict", Degraded, "Does firewalld leave docker0 to docker?", zone),
@@ -31,9 +71,12 @@ pub(super) const CHECKS: &[Check] = &[
     check("address-pool-exhausted", Degraded, "Are there ranges left for networks?", pools).under(BROKEN),
     check("subnet-overlaps-host", Degraded, "Do docker's networks keep off the host's routes?", overlap),
     check("dns-resolver-dangling", Degraded, "Does /etc/resolv.conf lead somewhere?", resolver),
+    check("dns-daemon-lookup", Degraded, "Does the host itself find names?", no_names)
+        .under(&["dns-resolver-dangling"]),
     check("dns-loopback-only", Warn, "Is there a name server that containers can reach?", loopback_names)
         .under(&[
             "dns-resolver-dangling",
+            "dns-daemon-lookup",
             "daemon-json-syntax",
             "daemon-json-encoding",
             "daemon-json-unreadable",
@@ -111,6 +154,25 @@ fn forwarding(case: &Case) -> Result<Answer> {
         .into())
 }
 
+fn nft_forwarding(case: &Case) -> Result<Answer> {
+    let config = case.config()?;
+    let nft = config.get("firewall-backend").and_then(Value::as_str) == Some("nftables");
+    let left = config.get("ip-forward") == Some(&Value::Bool(false));
+    let off = case.text("/proc/sys/net/ipv4/ip_forward")?.is_some_and(|value| value.trim() == "0");
+    // Where the daemon runs, that packets are not forwarded is the whole of it.
+    if !nft || left || !off || !case.engine() || runs(case) {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told("see that the host's own firewall shall forward, and switch it on")
+        .types(format!("echo '{FORWARD} = 1' > /etc/sysctl.d/99-docker-forward.conf"))
+        .types(format!("sysctl -w {FORWARD}=1"))
+        .types("systemctl restart docker.service");
+    Ok(Finding::new("with nftables docker does not switch forwarding on by itself, and does not start", fix)
+        .saw(format!("{FORWARD} is 0"))
+        .saw("/etc/docker/daemon.json: \"firewall-backend\": \"nftables\"")
+        .into())
+}
+
 fn no_iptables(case: &Case) -> Result<Answer> {
     if !case.engine() || !by_iptables(case) || case.program("iptables").is_some() {
         return Ok(Answer::Fine);
@@ -122,9 +184,9 @@ fn no_iptables(case: &Case) -> Result<Answer> {
     Ok(if runs(case) { finding.only(Degraded) } else { finding }.into())
 }
 
-/// The table `nat` by one of the tools.
-fn rules(case: &Case, program: &'static str) -> Result<String> {
-    let answer = case.host.query(&Question::IptablesSave { program })?;
+/// A table by one of the tools.
+fn rules(case: &Case, program: &'static str, table: &'static str) -> Result<String> {
+    let answer = case.host.query(&Question::IptablesSave { program, table })?;
     match answer.code {
         0 | 127 => Ok(answer.stdout),
         _ => Err(Error::failed(format!("`{program}` says: {}", answer.stderr.trim()))),
@@ -143,7 +205,7 @@ fn flushed(case: &Case) -> Result<Answer> {
         return Ok(Answer::Fine);
     }
     needs_root(case)?;
-    if rules(case, "iptables-save")?.lines().any(|line| line.starts_with(":DOCKER ")) {
+    if rules(case, "iptables-save", "nat")?.lines().any(|line| line.starts_with(":DOCKER ")) {
         return Ok(Answer::Fine);
     }
     let fix = Fix::asked("restart docker: it writes its rules anew, and containers stop", Vec::new())
@@ -164,8 +226,9 @@ fn mixed(case: &Case) -> Result<Answer> {
         return Ok(Answer::Fine);
     }
     needs_root(case)?;
-    let has =
-        |program| rules(case, program).map(|text| text.lines().any(|line| line.starts_with(":DOCKER ")));
+    let has = |program| {
+        rules(case, program, "nat").map(|text| text.lines().any(|line| line.starts_with(":DOCKER ")))
+    };
     if !(has("iptables-legacy-save")? && has("iptables-nft-save")?) {
         return Ok(Answer::Fine);
     }
@@ -197,7 +260,7 @@ fn ufw(case: &Case) -> Result<Answer> {
         return Ok(Answer::Fine);
     }
     needs_root(case)?;
-    let nat = rules(case, "iptables-save")?;
+    let nat = rules(case, "iptables-save", "nat")?;
     let published: Vec<&str> = nat
         .lines()
         .filter(|line| line.starts_with("-A DOCKER ") && line.contains("DNAT") && !line.contains("-d 127."))
@@ -328,20 +391,45 @@ fn resolver(case: &Case) -> Result<Answer> {
         .into())
 }
 
+/// The addresses of name servers in a file of this form.
+fn servers(case: &Case, path: &str) -> Result<Vec<String>> {
+    let text = case.text(path)?.unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    Ok(lines.map(|server| server.trim().to_owned()).collect())
+}
+
+/// The stub of systemd-resolved, as resolv.conf names it.
+const STUB: &str = "127.0.0.53";
+
+fn no_names(case: &Case) -> Result<Answer> {
+    let Some(_) = case.text(RESOLV)? else { return Ok(Answer::Fine) };
+    let named = servers(case, RESOLV)?;
+    let fix = Fix::told("name a server that is there, then restart docker")
+        .types("sudoedit /etc/resolv.conf")
+        .types("systemctl restart docker.service");
+    if named.is_empty() {
+        let cause = "/etc/resolv.conf names no server: neither the host nor the engine finds names";
+        return Ok(Finding::new(cause, fix).saw(format!("{RESOLV} has no line `nameserver`")).into());
+    }
+    let resolved = case.exists("/run/systemd/resolve/resolv.conf");
+    if named.iter().any(|server| server != STUB) || resolved {
+        return Ok(Answer::Fine);
+    }
+    let fix = fix.types("systemctl enable --now systemd-resolved.service   # or start it again");
+    Ok(Finding::new("the only name server is systemd-resolved, which does not run: nobody finds names", fix)
+        .saw(format!("{RESOLV}: nameserver {STUB}; there is no /run/systemd/resolve"))
+        .into())
+}
+
 fn loopback_names(case: &Case) -> Result<Answer> {
     if case.config()?.contains_key("dns") || !case.engine() {
         return Ok(Answer::Fine);
     }
-    let servers = |path: &str| -> Result<Vec<String>> {
-        let text = case.text(path)?.unwrap_or_default();
-        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-        Ok(lines.map(|server| server.trim().to_owned()).collect())
-    };
     let local = |server: &String| server.starts_with("127.") || server == "::1";
-    let named = servers(RESOLV)?;
+    let named = servers(case, RESOLV)?;
     // dockerd reads systemd-resolved's own list where the stub is named.
-    let stub = named.iter().any(|server| server == "127.0.0.53");
-    let named = if stub { servers("/run/systemd/resolve/resolv.conf")? } else { named };
+    let stub = named.iter().any(|server| server == STUB);
+    let named = if stub { servers(case, "/run/systemd/resolve/resolv.conf")? } else { named };
     if named.is_empty() || !named.iter().all(local) {
         return Ok(Answer::Fine);
     }

@@ -1,5 +1,7 @@
 //! The clock, the package sources and the half-done work of package managers.
 
+mod packages;
+
 use super::Severity::{Block, Degraded, Info, Warn};
 use super::{Answer, Case, Check, Finding, Fix, check};
 use crate::error::Result;
@@ -34,6 +36,20 @@ pub(super) const CHECKS: &[Check] = &[
         mismatch,
     )
     .under(&["apt-codename-derivative"]),
+    check(
+        "pkg-candidate-missing",
+        Degraded,
+        "Has Docker's source an engine for this release and architecture?",
+        packages::no_candidate,
+    )
+    .under(&[
+        "apt-source-malformed",
+        "apt-signed-by-conflict",
+        "apt-no-pubkey",
+        "apt-codename-derivative",
+        "apt-distro-mismatch",
+    ]),
+    check("apt-lock-held", Info, "Is no package manager at work?", packages::busy),
     check("dpkg-interrupted", Degraded, "Has dpkg come to its end?", interrupted),
     check(
         "pkg-conflict-distro",
@@ -48,6 +64,13 @@ pub(super) const CHECKS: &[Check] = &[
         rpm_release,
     ),
     check("rpm-eol-mirror", Degraded, "Do the repositories have a mirror that lives?", rpm_mirror),
+    check(
+        "rpm-conflict-runc",
+        Warn,
+        "Is the distribution's runc not in the way of an engine?",
+        packages::runc,
+    ),
+    check("distro-eol", Warn, "Is this release of the distribution kept up?", packages::ended),
 ];
 
 /// A clock that is behind what was written already: the newest index, and the packages' state.
@@ -78,24 +101,24 @@ fn clock(case: &Case) -> Result<Answer> {
     }
 }
 
-/// A source of Docker's for apt, from one line or one stanza.
+/// A source for apt, from one line or one stanza.
 #[derive(Clone, Debug, PartialEq)]
-struct Source {
-    file: PathBuf,
-    line: usize,
-    uri: String,
+pub(super) struct Source {
+    pub(super) file: PathBuf,
+    pub(super) line: usize,
+    pub(super) uri: String,
     suite: String,
-    signed_by: String,
+    pub(super) signed_by: String,
 }
 
 /// What a line could not be read for.
-struct Malformed {
+pub(super) struct Malformed {
     file: PathBuf,
     line: usize,
     source: String,
 }
 
-fn sources(case: &Case) -> Result<(Vec<Source>, Vec<Malformed>)> {
+pub(super) fn sources(case: &Case) -> Result<(Vec<Source>, Vec<Malformed>)> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     let directory = Path::new("/etc/apt/sources.list.d");
     files.extend(case.host.list(directory)?.iter().map(|name| directory.join(name)));
@@ -129,7 +152,8 @@ fn lines(file: &Path, text: &str, found: &mut Vec<Source>, wrong: &mut Vec<Malfo
         };
         let words: Vec<&str> = rest.split_whitespace().collect();
         let kind = bare.split_whitespace().next().unwrap_or_default();
-        let odd = bare.contains("$(") || bare.contains(['“', '”', '‘', '’']);
+        // Of all that looks like a shell's, apt itself knows `$(ARCH)` (sources.list(5)).
+        let odd = bare.replace("$(ARCH)", "").contains("$(") || bare.contains(['“', '”', '‘', '’']);
         if !["deb", "deb-src"].contains(&kind) || words.len() < 2 || odd {
             wrong.push(malformed());
             continue;
@@ -350,7 +374,7 @@ fn conflict(case: &Case) -> Result<Answer> {
 }
 
 /// The lines `baseurl=` and `mirrorlist=` of the enabled repositories.
-fn repositories(case: &Case) -> Result<Vec<(PathBuf, String)>> {
+pub(super) fn repositories(case: &Case) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     for name in case.host.list(Path::new(DNF_REPOSITORIES))? {
         let path = Path::new(DNF_REPOSITORIES).join(&name);

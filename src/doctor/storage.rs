@@ -1,5 +1,6 @@
 //! Whether there is room, a file system and a kernel that containers can live on.
 
+mod apparmor;
 mod kernel;
 
 use super::Severity::{Block, Degraded, Info, Warn};
@@ -23,6 +24,19 @@ pub(super) const CHECKS: &[Check] = &[
     check("data-root-late-mount", Warn, "Is what fstab wants below docker's data directory mounted?", late),
     check("containerd-root-not-moved", Warn, "Do the images lie where `data-root` says?", not_moved),
     check("json-log-unbounded", Warn, "Are the logs of containers bounded?", logs).root(),
+    check(
+        "prior-drivers-ambiguous",
+        Block,
+        "Does one storage driver have data, not several?",
+        several_drivers,
+    )
+    .root()
+    .under(&[
+        "engine-not-installed",
+        "daemon-json-syntax",
+        "daemon-json-encoding",
+        "daemon-json-unreadable",
+    ]),
     check("overlay-unsupported", Block, "Does the kernel know overlay?", overlay)
         .under(&["kernel-modules-gone"]),
     check("cgroup-devices-missing", Block, "Are control groups mounted?", no_cgroup),
@@ -39,9 +53,24 @@ pub(super) const CHECKS: &[Check] = &[
         kernel::addrtype,
     )
     .under(&["kernel-modules-gone", "kernel-config-missing"]),
+    check(
+        "kernel-option-missing",
+        Warn,
+        "Has the kernel what is asked of it here beyond that?",
+        kernel::wanted,
+    )
+    .under(&["kernel-modules-gone", "kernel-too-old", "kernel-config-missing"]),
     check("keyring-quota", Degraded, "Are there keys left in the kernel's quota?", keys),
-    check("apparmor-parser-missing", Degraded, "Is AppArmor's parser there where AppArmor is on?", parser)
-        .under(&["engine-not-installed"]),
+    check(
+        "apparmor-parser-missing",
+        Degraded,
+        "Is AppArmor's parser there where AppArmor is on?",
+        apparmor::parser,
+    )
+    .under(&["engine-not-installed"]),
+    check("apparmor-profile-unloadable", Degraded, "Has AppArmor docker's profile?", apparmor::profile)
+        .root()
+        .under(&["apparmor-parser-missing"]),
 ];
 
 /// Where docker writes, with the file system below: the nearest directory that is there already.
@@ -236,6 +265,39 @@ fn not_moved(case: &Case) -> Result<Answer> {
         .into())
 }
 
+/// The storage drivers by the directories that they make; `vfs` does not count (moby, daemon/graphdriver).
+const DRIVERS: [&str; 4] = ["overlay2", "btrfs", "zfs", "fuse-overlayfs"];
+
+fn several_drivers(case: &Case) -> Result<Answer> {
+    // What runs has chosen one.
+    if !case.engine()
+        || case.active("docker.service").unwrap_or(false)
+        || case.config()?.contains_key("storage-driver")
+    {
+        return Ok(Answer::Fine);
+    }
+    let root = case.data_root();
+    let there = case.host.list(&root)?;
+    let mut with_data = Vec::new();
+    for driver in DRIVERS.into_iter().filter(|driver| there.iter().any(|name| name == driver)) {
+        if !case.host.list(&root.join(driver))?.is_empty() {
+            with_data.push(driver);
+        }
+    }
+    if with_data.len() < 2 {
+        return Ok(Answer::Fine);
+    }
+    let fix = Fix::told(
+        "name the one in use as `storage-driver`, and start docker; the other's images stay unseen",
+    )
+    .types("sudoedit /etc/docker/daemon.json")
+    .types("systemctl restart docker.service");
+    let cause = "the data of several storage drivers lies in the data directory: dockerd chooses none";
+    Ok(Finding::new(cause, fix)
+        .all(with_data.into_iter().map(|driver| root.join(driver).display().to_string()))
+        .into())
+}
+
 fn logs(case: &Case) -> Result<Answer> {
     let directory = case.data_root().join("containers");
     let mut large = Vec::new();
@@ -337,19 +399,4 @@ fn keys(case: &Case) -> Result<Answer> {
         }
     }
     Ok(Answer::Fine)
-}
-
-fn parser(case: &Case) -> Result<Answer> {
-    let on = case.facts.apparmor.enabled && !case.facts.apparmor.parser;
-    // A container has its host's word for AppArmor, and mostly no profiles of its own.
-    if !on || !case.engine() || matches!(case.facts.virtualisation, Virtualisation::Container(_)) {
-        return Ok(Answer::Fine);
-    }
-    let fix = Fix::told("install it").types("sudo apt-get install apparmor");
-    Ok(Finding::new(
-        "AppArmor is on, and its parser is not installed: containers start without a profile, or not at all",
-        fix,
-    )
-    .saw("/sys/module/apparmor/parameters/enabled is Y; no apparmor_parser")
-    .into())
 }

@@ -1,6 +1,8 @@
 //! The table and its page, and each check on a host where it speaks and on one where it is silent.
 
+mod cards;
 mod speaking;
+mod surroundings;
 
 use super::{Answer, Case, Report, Severity, Who, checks, document, examine, explain};
 use crate::facts;
@@ -171,9 +173,9 @@ pub(super) fn healthy() -> FakeHost {
         .room("/", room(50_000))
         .file("/etc/apt/keyrings/docker.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
         .file("/etc/apt/sources.list.d/docker.sources", "Types: deb\nURIs: https://download.docker.com/linux/ubuntu\nSuites: noble\nComponents: stable\nSigned-By: /etc/apt/keyrings/docker.asc\n")
-        .answer(Question::IptablesSave { program: "iptables-save" }, RULES)
-        .answer(Question::IptablesSave { program: "iptables-legacy-save" }, "")
-        .answer(Question::IptablesSave { program: "iptables-nft-save" }, RULES)
+        .answer(Question::IptablesSave { program: "iptables-save", table: "nat" }, RULES)
+        .answer(Question::IptablesSave { program: "iptables-legacy-save", table: "nat" }, "")
+        .answer(Question::IptablesSave { program: "iptables-nft-save", table: "nat" }, RULES)
         .answer(Question::Journal { unit: "docker.service".into() }, "")
         .directory("/home/alice")
         .held("/home/alice", 1000, 1000, 0o755)
@@ -187,7 +189,7 @@ pub(super) fn healthy() -> FakeHost {
 /// The process of this run, as the caller.
 pub(super) fn caller(host: FakeHost, uid: u32, groups: &str) -> FakeHost {
     let status = format!(
-        "Name:\tbash\nPid:\t50\nPPid:\t1\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\t{uid}\t{uid}\t{uid}\nGroups:\t{groups}\nNoNewPrivs:\t0\n"
+        "Name:\tbash\nPid:\t50\nPPid:\t1\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\t{uid}\t{uid}\t{uid}\nGroups:\t{groups}\nNoNewPrivs:\t0\nSeccomp:\t0\n"
     );
     host.file("/proc/self/status", status)
 }
@@ -241,7 +243,7 @@ fn a_healthy_host_is_fine_by_every_check_for_its_user_and_for_root() {
 
 #[test]
 fn a_host_whose_card_works_is_fine_too() {
-    let report = root(&speaking::card(healthy()), Some("alice"), &[]);
+    let report = root(&cards::card(healthy()), Some("alice"), &[]);
     assert!(report.findings.is_empty() && report.unknown.is_empty(), "{report:#?}");
 }
 

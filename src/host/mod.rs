@@ -124,8 +124,8 @@ pub enum Question {
     UnitFile { unit: String },
     /// `systemctl show` of several units at once: a block each, in this order.
     UnitsShow { units: Vec<String> },
-    /// `iptables-save` of the table `nat`, by the tool that the host's alternatives choose, or by this one.
-    IptablesSave { program: &'static str },
+    /// `iptables-save` of a table, by the tool that the host's alternatives choose, or by this one.
+    IptablesSave { program: &'static str, table: &'static str },
     /// `journalctl -u UNIT` since the last start, errors and last lines, without a pager.
     Journal { unit: String },
     /// What was said in one run of a unit: its own words, and systemd's about it.

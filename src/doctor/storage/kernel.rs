@@ -1,5 +1,6 @@
 //! What the running kernel has to have, where something in use needs it and nothing shows that it is there.
 
+use super::super::network::has_module;
 use super::super::{Answer, Case, Finding, Fix};
 use crate::error::Result;
 use crate::facts::Virtualisation;
@@ -152,5 +153,105 @@ pub fn options(case: &Case) -> Result<Answer> {
     Ok(Finding::new(cause, fix)
         .saw(format!("the configuration of {release} does not set it"))
         .only(severity)
+        .into())
+}
+
+/// An option that is asked for here and shows nowhere: what asks, what would show it, and what fails without.
+struct Wish {
+    option: &'static str,
+    asked: fn(&Case) -> Result<bool>,
+    shows: fn(&Case) -> Result<bool>,
+    harm: &'static str,
+    severity: super::super::Severity,
+}
+
+/// A daemon.json that cannot be read asks for nothing.
+fn setting(case: &Case, key: &str) -> Option<serde_json::Value> {
+    case.config().unwrap_or_default().get(key).cloned()
+}
+
+fn filesystem(case: &Case, name: &str) -> Result<bool> {
+    let known = case.text("/proc/filesystems")?.unwrap_or_default();
+    let listed = known.lines().any(|line| line.split_whitespace().last() == Some(name));
+    Ok(listed || has_module(case, name))
+}
+
+/// In a swarm, as far as this user can see.
+fn in_swarm(case: &Case) -> Result<bool> {
+    Ok(case.engine() && case.exists("/var/lib/docker/swarm/docker-state.json"))
+}
+
+/// Of the optional ones in moby's list, those whose lack can be told by what it breaks.
+const WISHES: &[Wish] = &[
+    Wish {
+        option: "CFS_BANDWIDTH",
+        asked: |case| Ok(case.engine() && case.exists("/sys/fs/cgroup/system.slice/cpu.weight")),
+        shows: |case| Ok(case.exists("/sys/fs/cgroup/system.slice/cpu.max")),
+        harm: "`docker run --cpus` fails",
+        severity: super::Warn,
+    },
+    Wish {
+        option: "SECCOMP",
+        asked: |case| Ok(case.engine() && case.exists("/proc/sys/kernel/osrelease")),
+        shows: |case| {
+            let status = case.text("/proc/self/status")?.unwrap_or_default();
+            Ok(status.is_empty() || status.contains("Seccomp:") || case.exists("/proc/sys/kernel/seccomp"))
+        },
+        harm: "containers run without a filter of system calls",
+        severity: super::Warn,
+    },
+    Wish {
+        option: "USER_NS",
+        asked: |case| Ok(case.engine() && setting(case, "userns-remap").is_some_and(|name| name != "")),
+        shows: |case| Ok(case.exists("/proc/self/ns/user")),
+        harm: "`userns-remap` of daemon.json keeps the daemon from starting",
+        severity: super::Block,
+    },
+    Wish {
+        option: "BTRFS_FS",
+        asked: |case| Ok(case.engine() && setting(case, "storage-driver") == Some("btrfs".into())),
+        shows: |case| filesystem(case, "btrfs"),
+        harm: "the storage driver of daemon.json does not work",
+        severity: super::Block,
+    },
+    Wish {
+        option: "IPV6",
+        asked: |case| Ok(case.engine() && setting(case, "ipv6") == Some(true.into())),
+        shows: |case| Ok(case.exists("/proc/net/if_inet6")),
+        harm: "`ipv6` of daemon.json has no effect, or keeps the daemon from starting",
+        severity: super::Degraded,
+    },
+    Wish {
+        option: "VXLAN",
+        asked: in_swarm,
+        shows: |case| Ok(has_module(case, "vxlan")),
+        harm: "networks across the hosts of the swarm do not work",
+        severity: super::Degraded,
+    },
+    Wish {
+        option: "IP_VS",
+        asked: in_swarm,
+        shows: |case| Ok(has_module(case, "ip_vs")),
+        harm: "services of the swarm are not balanced: no published port answers",
+        severity: super::Degraded,
+    },
+];
+
+pub fn wanted(case: &Case) -> Result<Answer> {
+    let mut missing: Vec<&Wish> = Vec::new();
+    for wish in WISHES {
+        if (wish.asked)(case)? && !(wish.shows)(case)? {
+            missing.push(wish);
+        }
+    }
+    let Some(worst) = missing.iter().max_by_key(|wish| wish.severity) else { return Ok(Answer::Fine) };
+    let fix = Fix::told(
+        "boot a kernel of the distribution, or do without; on minimal images install its extra modules",
+    )
+    .types("uname -r");
+    let cause = format!("this kernel lacks {}: {}", worst.option, worst.harm);
+    Ok(Finding::new(cause, fix)
+        .all(missing.iter().map(|wish| format!("CONFIG_{}: {}", wish.option, wish.harm)))
+        .only(worst.severity)
         .into())
 }

@@ -49,28 +49,7 @@ fn published(host: FakeHost, place: &str) -> FakeHost {
         .file(BINDINGS, format!("{{\"PortBindings\": {{\"80/tcp\": [{place}]}}}}"))
 }
 fn nat(host: FakeHost, rules: &str) -> FakeHost {
-    host.answer(Question::IptablesSave { program: "iptables-save" }, rules)
-}
-/// A host with an L4 whose driver and toolkit are well.
-pub fn card(host: FakeHost) -> FakeHost {
-    let at = "/sys/bus/pci/devices/0000:01:00.0";
-    host.file(format!("{at}/vendor"), "0x10de\n")
-        .file(format!("{at}/device"), "0x27b8\n")
-        .file(format!("{at}/class"), "0x030200\n")
-        .link(format!("{at}/driver"), "../../../bus/pci/drivers/nvidia")
-        .file("/sys/module/nvidia/version", "580.95.05\n")
-        .file(
-            "/proc/driver/nvidia/version",
-            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05\n",
-        )
-        .file("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.580.95.05", "")
-        .link("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1", "libnvidia-ml.so.580.95.05")
-        .file("/usr/bin/nvidia-container-runtime", "")
-        .file("/usr/bin/nvidia-ctk", "")
-        .file("/run/cdi/nvidia.yaml", "- libcuda.so.580.95.05\n")
-        .written(DAEMON, 0)
-        .file(DAEMON, "{\"runtimes\": {\"nvidia\": {\"path\": \"nvidia-container-runtime\"}}}")
-        .answer(Question::UnitShow { unit: "nvidia-cdi-refresh.service".into() }, "ActiveState=inactive\n")
+    host.answer(Question::IptablesSave { program: "iptables-save", table: "nat" }, rules)
 }
 fn source(host: FakeHost, name: &str, text: &str) -> FakeHost {
     host.file(format!("/etc/apt/sources.list.d/{name}"), text)
@@ -80,26 +59,7 @@ pub fn rows() -> Vec<Row> {
     let alice = |id, host| Row { id, asks: Asks::Alice(&[]), host };
     let with = |id, environment, host| Row { id, asks: Asks::Alice(environment), host };
     let root = |id, host| Row { id, asks: Asks::Root, host };
-    vec![
-        alice("gpu-nouveau-loaded", |h| {
-            card(h).link("/sys/bus/pci/devices/0000:01:00.0/driver", "../../../bus/pci/drivers/nouveau")
-        }),
-        alice("gpu-module-not-loaded", |h| {
-            card(h).without("/sys/module/nvidia/version").without("/proc/driver/nvidia/version")
-        }),
-        alice("gpu-library-mismatch", |h| {
-            card(h).file("/sys/module/nvidia/version", "570.1.1\n").file(
-                "/proc/driver/nvidia/version",
-                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.1.1\n",
-            )
-        }),
-        alice("gpu-toolkit-missing", |h| card(h).without("/usr/bin/nvidia-container-runtime")),
-        alice("gpu-runtime-missing", |h| card(h).without(DAEMON)),
-        alice("gpu-cdi-refresh-failed", |h| {
-            let failed = "ActiveState=failed\nResult=exit-code\n";
-            card(h).answer(Question::UnitShow { unit: "nvidia-cdi-refresh.service".into() }, failed)
-        }),
-        alice("gpu-cdi-stale", |h| card(h).file("/run/cdi/nvidia.yaml", "- libcuda.so.570.1.1\n")),
+    let mut rows = vec![
         with("docker-host-env-stale", &[("DOCKER_HOST", "unix:///home/alice/.colima/docker.sock")], |h| h),
         root("docker-host-env-stale", |h| {
             h.file("/home/alice/.profile", "export DOCKER_HOST=unix:///tmp/gone.sock\n")
@@ -288,7 +248,7 @@ pub fn rows() -> Vec<Row> {
         root("iptables-chains-flushed", |h| nat(h, "*nat\nCOMMIT\n")),
         root("iptables-mixed-backends", |h| {
             h.file("/proc/net/ip_tables_names", "nat\n")
-                .answer(Question::IptablesSave { program: "iptables-legacy-save" }, RULES)
+                .answer(Question::IptablesSave { program: "iptables-legacy-save", table: "nat" }, RULES)
         }),
         alice("docker-iptables-disabled", |h| h.file(DAEMON, "{\"iptables\": false}")),
         root("ufw-bypassed", |h| {
@@ -417,7 +377,10 @@ pub fn rows() -> Vec<Row> {
                 "[base]\nmirrorlist=http://mirrorlist.centos.org/?release=7\n",
             )
         }),
-    ]
+    ];
+    rows.extend(super::cards::rows());
+    rows.extend(super::surroundings::rows());
+    rows
 }
 
 /// Whoever asks systemd finds it silent: every question about units is unknown then, and never fine.

@@ -88,7 +88,7 @@ fn argv(question: &Question) -> Vec<String> {
             argv.extend(units.iter().cloned());
             argv
         }
-        Question::IptablesSave { program } => words(&[program, "-t", "nat"]),
+        Question::IptablesSave { program, table } => words(&[program, "-t", table]),
         Question::Journal { unit } => {
             words(&["journalctl", "-u", unit, "-b", "-n", "60", "-o", "cat", "--no-pager", "-q"])
         }

@@ -51,8 +51,17 @@ fits() { # DEVICE FLAVOUR VERSION: whether a driver knows a card.
 	[ $id -lt $((0x2900)) ] && [ $id -ge $((0x1340)) ] && { [ "$major" -le 580 ] || [ $id -ge $((0x1e00)) ]; }
 }
 
+# Device files that somebody has removed: nvidia-modprobe makes them anew, and the lab's comes by here.
+nodes() {
+	for card in /proc/driver/nvidia/gpus/*/information; do
+		minor=$(sed -n 's/^Device Minor:[ \t]*//p' "$card")
+		[ -e "/dev/nvidia$minor" ] || mknod -m 666 "/dev/nvidia$minor" c 195 "$minor"
+	done
+	[ -e /dev/nvidiactl ] || mknod -m 666 /dev/nvidiactl c 195 255
+}
+
 load_nvidia() {
-	[ ! -d /sys/module/nvidia ] || return 0
+	[ ! -d /sys/module/nvidia ] || { nodes; return 0; }
 	file=$(file_of nvidia)
 	if [ -z "$file" ]; then
 		say "FATAL: Module nvidia not found in directory /lib/modules/$kernel"

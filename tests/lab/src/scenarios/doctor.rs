@@ -1,7 +1,7 @@
 //! Hosts that are broken as people break them: doctor names the cause, mends it or says how, and a container runs again.
 
-use super::by_hand;
 use super::common::{INSTALL, LONG, UNINSTALL, host, succeeds, untouched};
+use super::{by_hand, gpu_driver};
 use crate::Host;
 use crate::identity::Identity;
 use crate::lab::Lab;
@@ -9,6 +9,7 @@ use crate::scenario::Scenario;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
+use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -44,6 +45,8 @@ pub const ALL: &[Scenario] = &[
                     "stale-groups",
                     "sudo",
                     "podman",
+                    "usermod",
+                    "rootless",
                 ],
             )
         },
@@ -53,7 +56,7 @@ pub const ALL: &[Scenario] = &[
         about: "whatever keeps the daemon down is named once, with its consequences under it, and mended",
         on: &[Identity::Debian12, Identity::Rhel9],
         run: |lab, identity| {
-            broken(lab, identity, &["unit-", "containerd-", "docker-pid", "daemon-json", "tcp-"])
+            broken(lab, identity, &["unit-", "containerd-", "docker-pid", "daemon-json", "tcp-", "second-"])
         },
     },
     Scenario {
@@ -61,14 +64,18 @@ pub const ALL: &[Scenario] = &[
         about: "whatever keeps packets from containers is named",
         on: &[Identity::Debian12],
         run: |lab, identity| {
-            broken(lab, identity, &["ip-", "iptables", "ufw", "port-", "app-", "docker-iptables", "dns-"])
+            broken(
+                lab,
+                identity,
+                &["ip-", "iptables", "ufw", "port-", "app-", "docker-iptables", "dns-", "no-ip", "forward-"],
+            )
         },
     },
     Scenario {
         name: "doctor-storage",
         about: "a disk without room, inodes or the right to write is named before what follows from it",
         on: &[Identity::Debian12],
-        run: |lab, identity| broken(lab, identity, &["disk-", "inodes-", "data-root"]),
+        run: |lab, identity| broken(lab, identity, &["disk-", "inodes-", "data-root", "prior-"]),
     },
     Scenario {
         name: "doctor-apt",
@@ -92,17 +99,22 @@ struct Table {
 /// As the files say.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Broken {
-    id: String,
-    r#break: String,
+pub struct Broken {
+    pub id: String,
+    pub r#break: String,
     user: Option<String>,
     told: Option<String>,
     after: Option<String>,
+    pub only: Option<String>,
 }
 
-const TABLES: [&str; 2] = [include_str!("../../broken/docker.toml"), include_str!("../../broken/apt.toml")];
+const TABLES: [&str; 3] = [
+    include_str!("../../broken/docker.toml"),
+    include_str!("../../broken/apt.toml"),
+    include_str!("../../broken/gpu.toml"),
+];
 
-fn rows(themes: &[&str]) -> Result<Vec<Broken>> {
+pub fn rows(themes: &[&str]) -> Result<Vec<Broken>> {
     let mut rows = Vec::new();
     for table in TABLES {
         rows.extend(toml::from_str::<Table>(table).context("reading the broken hosts")?.broken);
@@ -133,11 +145,11 @@ pub fn report(host: &Host, argv: &[&str]) -> Result<(i32, Value)> {
     Ok((output.code, report.with_context(|| format!("`{}` said:\n{}", output.argv, output.text()))?))
 }
 
-fn as_alice(host: &Host) -> Result<(i32, Value)> {
+pub fn as_alice(host: &Host) -> Result<(i32, Value)> {
     report(host, &["su", "-", "alice", "-c", "rprov doctor --json"])
 }
 
-fn as_root(host: &Host) -> Result<(i32, Value)> {
+pub fn as_root(host: &Host) -> Result<(i32, Value)> {
     report(host, &["rprov", "doctor", "--json", "--user", "alice"])
 }
 
@@ -167,20 +179,26 @@ fn healthy(lab: &Lab, identity: Identity) -> Result<()> {
 }
 
 fn broken(lab: &Lab, identity: Identity, themes: &[&str]) -> Result<()> {
-    let host = installed(lab, identity)?;
-    broken_on(&host, themes, &[])
+    let mut host = installed(lab, identity)?;
+    broken_on(&mut host, themes, &[])
 }
 
 /// The same on a host that is there, where something else is wrong all along.
-pub fn broken_on(host: &Host, themes: &[&str], besides: &[&str]) -> Result<()> {
+pub fn broken_on(host: &mut Host, themes: &[&str], besides: &[&str]) -> Result<()> {
+    let runs = |host: &Host| host.run_as_login("alice", "docker run --rm lab true")?.ok().map(drop);
     for row in rows(themes)? {
-        one(host, &row, besides).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
+        one(host, &row, besides, runs).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
     }
     Ok(())
 }
 
 /// Breaks it, asks as the user and as root, mends, asks again, and runs a container.
-fn one(host: &Host, row: &Broken, besides: &[&str]) -> Result<()> {
+pub fn one(
+    host: &mut Host,
+    row: &Broken,
+    besides: &[&str],
+    runs: impl Fn(&Host) -> Result<()>,
+) -> Result<()> {
     host.note(&format!("---- {}", row.id));
     shell(host, &row.r#break)?;
     let seen_by_alice = row.user.as_deref().unwrap_or(&row.id);
@@ -195,11 +213,12 @@ fn one(host: &Host, row: &Broken, besides: &[&str]) -> Result<()> {
     let known = |id: &String| *id == row.id || besides.contains(&id.as_str());
     ensure!(ids(&report, true).iter().all(known), "root sees other causes: {report}");
     ensure!((code == 3) != ids(&report, true).is_empty(), "exit {code} for {report}");
+    let told = row.told.clone().or_else(|| tells(&report, &row.id));
     let mut fixed = fix(host)?;
-    match &row.told {
+    match told {
         Some(told) => {
             ensure!(fixed == code, "`--fix` ended with {fixed} where it only tells, after {code}");
-            shell(host, told)?;
+            type_in(host, &told)?;
         }
         None => {
             // What was under the cause may want something of its own: a new group has no members.
@@ -216,7 +235,35 @@ fn one(host: &Host, row: &Broken, besides: &[&str]) -> Result<()> {
     if let Some(after) = &row.after {
         shell(host, after)?;
     }
-    host.run_as_login("alice", "docker run --rm lab true")?.ok().map(drop)
+    runs(host)
+}
+
+/// The commands of a finding that `--fix` only tells of, as one would type them.
+fn tells(report: &Value, id: &str) -> Option<String> {
+    let findings = report["findings"].as_array()?;
+    let fix = &findings.iter().find(|finding| finding["id"] == id)?["fix"];
+    let commands = fix["commands"].as_array().filter(|_| fix["class"] == "told")?;
+    Some(commands.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n"))
+}
+
+/// What somebody types to mend it, line by line; the host may reboot at the end of it.
+fn type_in(host: &mut Host, told: &str) -> Result<()> {
+    for line in told.lines() {
+        match line.strip_suffix("systemctl reboot") {
+            Some(before) => {
+                shell(host, before.trim_end_matches([' ', ';', '&']))?;
+                host.reboot()?;
+            }
+            // There is nobody to answer the question.
+            None if line.starts_with("rprov install") => shell(host, &format!("{line} --yes"))?,
+            None => shell(host, line)?,
+        }
+        if line.ends_with("--reboot") {
+            host.rebooted(Duration::from_secs(60))?;
+            gpu_driver::resumed(host, "attempt 1 of 2")?;
+        }
+    }
+    Ok(())
 }
 
 fn fix(host: &Host) -> Result<i32> {
@@ -225,6 +272,9 @@ fn fix(host: &Host) -> Result<i32> {
 
 /// A line that may leave something running behind it; how it ends does not matter.
 pub fn shell(host: &Host, line: &str) -> Result<()> {
+    if line.trim().is_empty() {
+        return Ok(());
+    }
     host.run(&["sh", "-c", &format!("({line}) >/run/broken.log 2>&1 </dev/null")]).map(drop)
 }
 

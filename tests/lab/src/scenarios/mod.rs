@@ -14,6 +14,7 @@ mod derivatives;
 mod dnf;
 mod dnf_more;
 mod doctor;
+mod doctor_gpu;
 mod doctor_more;
 mod doctor_page;
 mod gate;
@@ -50,6 +51,7 @@ pub const ALL: &[&[Scenario]] = &[
     doctor::ALL,
     doctor_more::ALL,
     doctor_page::ALL,
+    doctor_gpu::ALL,
     adoption::ALL,
     daemon_json::ALL,
     uninstall::ALL,
