@@ -194,6 +194,20 @@ fn version(text: &str) -> Option<String> {
 }
 
 impl Change<JsonKeys> {
+    /// The file as others left it after this change, without what this change wrote: their bytes are not ours to lose.
+    fn without_ours(&self, found: Node) -> Node {
+        let before = self.before.file.as_ref().and_then(Node::bytes);
+        let after = self.after.file.as_ref().and_then(Node::bytes).unwrap_or_default();
+        match take_back(found.bytes(), before, after, &self.resource.keys) {
+            Ok(TakeBack::Restore(None)) => Node::Absent,
+            Ok(TakeBack::Restore(Some(text)) | TakeBack::Edited { text, .. }) => match found {
+                Node::File { owner, .. } => Node::File { bytes: Bytes(text), owner },
+                _ => Node::file(text),
+            },
+            Ok(TakeBack::AlreadyAsBefore | TakeBack::KeysChangedSince(_)) | Err(_) => found,
+        }
+    }
+
     /// The keys that get another value.
     pub fn changed_keys(&self) -> Vec<KeyPath> {
         let value = |keys: &Keys, key: &KeyPath| {
@@ -285,7 +299,11 @@ impl Resource for JsonKeys {
     }
 
     fn join(earlier: Change<Self>, later: Change<Self>) -> Change<Self> {
+        let left = later.before.file.clone().filter(|found| earlier.after.file.as_ref() != Some(found));
         let mut joined = earlier;
+        if let Some(found) = left {
+            joined.before.file = Some(joined.without_ours(found));
+        }
         for (key, value) in later.before.values {
             if !joined.before.values.iter().any(|(k, _)| *k == key) {
                 joined.resource.keys.push(key.clone());
@@ -378,6 +396,46 @@ mod tests {
         assert_eq!(file(ours.clone()).flags(debians).unwrap(), ours);
         let error = file(ours).flags(words("-H tcp://127.0.0.1:2375 --debug")).unwrap_err().to_string();
         assert!(error.contains("systemctl edit docker.service"), "{error}");
+    }
+
+    #[test]
+    fn what_others_wrote_between_two_changes_of_ours_comes_back() {
+        let keys: Vec<KeyPath> = vec![vec!["runtimes".into(), "nvidia".into()]];
+        let change = |before: Node, after: &str| {
+            let values = |node: &Node| {
+                let map = json::read(node.bytes().unwrap_or_default()).unwrap();
+                keys.iter().map(|key| (key.clone(), json::lookup(&map, key).cloned())).collect()
+            };
+            let state = |node: Node| Keys { values: values(&node), file: Some(node), defaults_due: false };
+            let resource = JsonKeys {
+                path: "/etc/docker/daemon.json".into(),
+                keys: keys.clone(),
+                engine: Engine::default(),
+            };
+            Change { resource, before: state(before), after: state(Node::file(after.as_bytes().to_vec())) }
+        };
+        let ours = "{\"runtimes\":{\"nvidia\":{}}}";
+        let both = "{\"debug\":true,\"runtimes\":{\"nvidia\":{}}}";
+        let theirs = |text: &str| Node::file(text.as_bytes().to_vec());
+        let cases = [
+            ("nobody wrote", change(Node::Absent, ours), change(theirs(ours), both), Node::Absent),
+            (
+                "they wrote it anew",
+                change(Node::Absent, ours),
+                change(theirs("{\"debug\":true}"), both),
+                theirs("{\"debug\":true}"),
+            ),
+            ("they removed it", change(theirs("{}"), ours), change(Node::Absent, ours), Node::Absent),
+            (
+                "they added to it",
+                change(Node::Absent, ours),
+                change(theirs(both), both),
+                theirs("{\"debug\":true}"),
+            ),
+        ];
+        for (name, earlier, later, expected) in cases {
+            assert_eq!(JsonKeys::join(earlier, later).before.file, Some(expected), "{name}");
+        }
     }
 
     #[test]

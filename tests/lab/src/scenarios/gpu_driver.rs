@@ -118,8 +118,11 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
     let facts = rprov(&host, &["facts"])?.ok()?;
     says(&facts, &["\"NVIDIA L4\"", "\"ada\"", "\"open\"", "\"nvidia0\""])?;
     uninstall(&host, &["--purge-data"])?;
-    back(&before, &host.state()?, &[EXCEPTIONS, LEFT].concat())
+    back(&before, &host.state()?, &[EXCEPTIONS, LEFT, ASKED].concat())
 }
+
+/// What the scenario itself asks of dnf.
+const ASKED: &[(&str, &str)] = &[("/var/cache/dnf*", "dnf's own lists")];
 
 fn of_the_distribution(lab: &Lab, identity: Identity) -> Result<()> {
     let host = machine(lab, identity, &[Card::L4])?;
