@@ -26,9 +26,11 @@ fn is_legacy(case: &Case) -> Result<bool> {
     Ok(chosen.is_some_and(|path| path.to_string_lossy().contains("legacy")))
 }
 
-/// Whether rules are wanted, and a daemon that runs does not show that all is there.
+/// Whether rules are wanted, and neither a daemon that runs nor the bridge of one that ran since the boot shows that
+/// the kernel has what they need.
 fn asked(case: &Case) -> bool {
-    case.engine() && by_iptables(case) && !runs(case) && case.program("iptables").is_some()
+    let shown = runs(case) || case.exists("/sys/class/net/docker0");
+    case.engine() && by_iptables(case) && !shown && case.program("iptables").is_some()
 }
 
 pub fn no_legacy(case: &Case) -> Result<Answer> {

@@ -1,7 +1,7 @@
 //! Hosts that are broken as people break them: doctor names the cause, mends it or says how, and a container runs again.
 
+use super::by_hand;
 use super::common::{INSTALL, LONG, UNINSTALL, host, succeeds, untouched};
-use super::{by_hand, gpu_driver};
 use crate::Host;
 use crate::identity::Identity;
 use crate::lab::Lab;
@@ -9,7 +9,6 @@ use crate::scenario::Scenario;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
-use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -179,26 +178,29 @@ fn healthy(lab: &Lab, identity: Identity) -> Result<()> {
 }
 
 fn broken(lab: &Lab, identity: Identity, themes: &[&str]) -> Result<()> {
-    let mut host = installed(lab, identity)?;
-    broken_on(&mut host, themes, &[])
+    let host = installed(lab, identity)?;
+    broken_on(&host, themes, &[])
 }
 
 /// The same on a host that is there, where something else is wrong all along.
-pub fn broken_on(host: &mut Host, themes: &[&str], besides: &[&str]) -> Result<()> {
-    let runs = |host: &Host| host.run_as_login("alice", "docker run --rm lab true")?.ok().map(drop);
+pub fn broken_on(host: &Host, themes: &[&str], besides: &[&str]) -> Result<()> {
     for row in rows(themes)? {
-        one(host, &row, besides, runs).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
+        one(host, &row, besides).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
     }
     Ok(())
 }
 
 /// Breaks it, asks as the user and as root, mends, asks again, and runs a container.
-pub fn one(
-    host: &mut Host,
-    row: &Broken,
-    besides: &[&str],
-    runs: impl Fn(&Host) -> Result<()>,
-) -> Result<()> {
+fn one(host: &Host, row: &Broken, besides: &[&str]) -> Result<()> {
+    if let Some(told) = asked(host, row, besides)? {
+        shell(host, &told)?;
+    }
+    mended(host, row, besides)?;
+    host.run_as_login("alice", "docker run --rm lab true")?.ok().map(drop)
+}
+
+/// Breaks it, asks as the user and as root, and lets `--fix` mend it; what that only tells is left to be typed.
+pub fn asked(host: &Host, row: &Broken, besides: &[&str]) -> Result<Option<String>> {
     host.note(&format!("---- {}", row.id));
     shell(host, &row.r#break)?;
     let seen_by_alice = row.user.as_deref().unwrap_or(&row.id);
@@ -216,10 +218,7 @@ pub fn one(
     let told = row.told.clone().or_else(|| tells(&report, &row.id));
     let mut fixed = fix(host)?;
     match told {
-        Some(told) => {
-            ensure!(fixed == code, "`--fix` ended with {fixed} where it only tells, after {code}");
-            type_in(host, &told)?;
-        }
+        Some(_) => ensure!(fixed == code, "`--fix` ended with {fixed} where it only tells, after {code}"),
         None => {
             // What was under the cause may want something of its own: a new group has no members.
             if fixed != 0 {
@@ -228,14 +227,16 @@ pub fn one(
             ensure!(fixed == 0 || !besides.is_empty(), "`--fix` ended with {fixed}");
         }
     }
+    Ok(told)
+}
+
+/// Nothing is found of it any more.
+pub fn mended(host: &Host, row: &Broken, besides: &[&str]) -> Result<()> {
     let (code, report) = as_root(host)?;
     let well = ids(&report, true).iter().all(|id| besides.contains(&id.as_str()));
     ensure!(well && (code == 0) == ids(&report, true).is_empty(), "not mended: {report}");
     ensure!(!ids(&report, false).contains(&row.id), "not mended: {report}");
-    if let Some(after) = &row.after {
-        shell(host, after)?;
-    }
-    runs(host)
+    row.after.as_ref().map_or(Ok(()), |after| shell(host, after))
 }
 
 /// The commands of a finding that `--fix` only tells of, as one would type them.
@@ -246,35 +247,12 @@ fn tells(report: &Value, id: &str) -> Option<String> {
     Some(commands.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n"))
 }
 
-/// What somebody types to mend it, line by line; the host may reboot at the end of it.
-fn type_in(host: &mut Host, told: &str) -> Result<()> {
-    for line in told.lines() {
-        match line.strip_suffix("systemctl reboot") {
-            Some(before) => {
-                shell(host, before.trim_end_matches([' ', ';', '&']))?;
-                host.reboot()?;
-            }
-            // There is nobody to answer the question.
-            None if line.starts_with("rprov install") => shell(host, &format!("{line} --yes"))?,
-            None => shell(host, line)?,
-        }
-        if line.ends_with("--reboot") {
-            host.rebooted(Duration::from_secs(60))?;
-            gpu_driver::resumed(host, "attempt 1 of 2")?;
-        }
-    }
-    Ok(())
-}
-
 fn fix(host: &Host) -> Result<i32> {
     Ok(host.run_within(LONG, &["rprov", "doctor", "--fix=all", "--yes", "--user", "alice"])?.code)
 }
 
 /// A line that may leave something running behind it; how it ends does not matter.
 pub fn shell(host: &Host, line: &str) -> Result<()> {
-    if line.trim().is_empty() {
-        return Ok(());
-    }
     host.run(&["sh", "-c", &format!("({line}) >/run/broken.log 2>&1 </dev/null")]).map(drop)
 }
 

@@ -3,8 +3,8 @@
 use super::by_hand;
 use super::card_by_hand::{self, cuda_source, engine, image, install, toolkit_install, toolkit_source};
 use super::common::{LONG, succeeds, untouched};
-use super::doctor::{as_alice, as_root, ids, one, rows};
-use super::gpu_driver::machine;
+use super::doctor::{Broken, as_alice, as_root, asked, ids, mended, rows, shell};
+use super::gpu_driver::{machine, resumed};
 use crate::Host;
 use crate::card::Card;
 use crate::identity::Identity;
@@ -15,6 +15,7 @@ use crate::scenario::Scenario;
 use crate::toolkit::{LEGACY_LIST, VERSIONS};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::time::Duration;
 
 const HOSTS: &[Identity] = &[Identity::Ubuntu2404, Identity::Debian12, Identity::Rhel9];
 
@@ -84,12 +85,38 @@ fn sees_the_card(host: &Host) -> Result<()> {
 fn broken(lab: &Lab, identity: Identity, card: Card, takes: impl Fn(Option<&str>) -> bool) -> Result<()> {
     let mut host = installed(lab, identity, card)?;
     for row in rows(&["gpu-"])?.iter().filter(|row| takes(row.only.as_deref())) {
-        one(&mut host, row, &[], sees_the_card).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
+        one(&mut host, row).with_context(|| format!("{}: `{}`", row.id, row.r#break))?;
     }
     host.run_within(LONG, &["rprov", "smoke", "--gpu"])?.ok()?;
     let before = host.tree()?;
     healthy(&host)?;
     untouched(&host, &before, "rprov doctor")
+}
+
+/// Breaks it, asks as the user and as root, types what doctor tells, asks again, and runs a container with the card.
+fn one(host: &mut Host, row: &Broken) -> Result<()> {
+    if let Some(told) = asked(host, row, &[])? {
+        type_in(host, &told)?;
+    }
+    mended(host, row, &[])?;
+    sees_the_card(host)
+}
+
+/// What somebody types to mend it, line by line; the host may reboot at the end of it.
+fn type_in(host: &mut Host, told: &str) -> Result<()> {
+    for line in told.lines() {
+        match line {
+            "systemctl reboot" => host.reboot()?,
+            // There is nobody to answer the question.
+            _ if line.starts_with("rprov install") => shell(host, &format!("{line} --yes"))?,
+            _ => shell(host, line)?,
+        }
+        if line.ends_with("--reboot") {
+            host.rebooted(Duration::from_secs(60))?;
+            resumed(host, "attempt 1 of 2")?;
+        }
+    }
+    Ok(())
 }
 
 fn upgraded(lab: &Lab, identity: Identity) -> Result<()> {

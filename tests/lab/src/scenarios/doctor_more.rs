@@ -126,19 +126,19 @@ const MISTAKES: &[&str] = &[
 const TRUE_THERE: &[&str] = &["compose-plugin-missing", "systemd-user-manager-stale-groups"];
 
 fn docker_ce_by_hand(lab: &Lab, identity: Identity) -> Result<()> {
-    let mut host = host(lab, identity)?;
+    let host = host(lab, identity)?;
     by_hand::source(&host)?;
     by_hand::install(&host)?;
-    mistakes(&mut host)
+    mistakes(&host)
 }
 
 fn docker_io_by_hand(lab: &Lab, identity: Identity) -> Result<()> {
-    let mut host = host(lab, identity)?;
+    let host = host(lab, identity)?;
     host.run_within(LONG, &["apt-get", "install", "-y", "docker.io"])?.ok()?;
-    mistakes(&mut host)
+    mistakes(&host)
 }
 
-fn mistakes(host: &mut Host) -> Result<()> {
+fn mistakes(host: &Host) -> Result<()> {
     host.add_user("alice")?;
     host.run(&["usermod", "-aG", "docker", "alice"])?.ok()?;
     host.sh("mkdir -p /etc/docker; echo '{ \"log-driver\": \"json-file\" }' > /etc/docker/daemon.json")?
