@@ -4,11 +4,13 @@
 pub mod fake;
 pub mod fetch;
 pub mod local;
+mod offline;
 mod plain;
 mod private;
 mod trusted;
 
-pub use private::{private_directory, sweep};
+pub use offline::Offline;
+pub use private::{large_private_directory, private_directory, sweep};
 pub use trusted::trusted;
 
 use crate::error::{Error, Result};
@@ -231,6 +233,10 @@ pub trait Look {
     fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>>;
     /// Fetches again what was fetched before: its bytes were not what was signed.
     fn fetch_again(&self, url: &str, limit: u64) -> Result<Vec<u8>>;
+    /// What stands for the network, where no connection is made.
+    fn offline(&self) -> Option<&Offline> {
+        None
+    }
     /// Seconds since the epoch, by this host's clock.
     fn now(&self) -> i64;
     /// The bytes as text.

@@ -5,16 +5,36 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// Where what is large may lie: /tmp may be memory.
+const LARGE: &str = "/var/tmp";
+
 /// A directory that nobody else can look into; gone with the value.
 pub fn private_directory(what: &str) -> std::io::Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix(&format!("rprov-{}-{what}-", std::process::id())).tempdir()
+    tempfile::Builder::new().prefix(&prefix(what)).tempdir()
+}
+
+/// The same, for what is large.
+pub fn large_private_directory(what: &str) -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(&prefix(what)).tempdir_in(LARGE)
+}
+
+fn prefix(what: &str) -> String {
+    format!("rprov-{}-{what}-", std::process::id())
 }
 
 /// Removes what killed runs of this user have left.
 pub fn sweep() -> Result<()> {
-    let temporary = std::env::temp_dir();
+    sweep_in(&std::env::temp_dir())?;
+    sweep_in(Path::new(LARGE))
+}
+
+fn sweep_in(temporary: &Path) -> Result<()> {
     let cannot = || format!("cannot tidy `{}`", temporary.display());
-    for entry in fs::read_dir(&temporary).or_fail(cannot)?.flatten() {
+    // An image may have left it out.
+    if !temporary.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(temporary).or_fail(cannot)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let process =
             name.strip_prefix("rprov-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
