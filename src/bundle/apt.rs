@@ -2,6 +2,8 @@
 
 use super::Origin;
 use crate::error::{Error, OrFail, Result};
+use crate::event::Event;
+use crate::host::local::Rate;
 use crate::host::{Command, Output, STATUS_FD, Touch};
 use crate::resources::apt::{Trouble, parse_simulation, trouble};
 use crate::trust::apt::{AptIndex, index_at_hand};
@@ -76,8 +78,12 @@ impl State {
     }
 
     pub fn download(&self, words: &[String], host: &dyn Touch) -> Result<()> {
-        let output = host.run(&self.install("--download-only", words))?;
-        ended("fetch the packages", output).map(drop)
+        let archives = self.directory.join("archives");
+        let rate = Rate::of(&archives);
+        let output = host.run(&self.install("--download-only", words).filling(&archives))?;
+        ended("fetch the packages", output)?;
+        host.tell(Event::Note { text: format!("fetched {}", rate.words()) });
+        Ok(())
     }
 
     fn install(&self, how: &str, words: &[String]) -> Command {

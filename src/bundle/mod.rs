@@ -4,6 +4,8 @@ mod apt;
 pub mod check;
 pub mod create;
 mod reader;
+#[cfg(test)]
+mod tests;
 pub mod unpack;
 mod writer;
 

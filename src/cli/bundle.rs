@@ -103,9 +103,12 @@ fn verify(run: &mut Run, file: &Path, named: &Configuration) -> Result<Exit> {
     let host = run.host(None);
     let config = configuration(named, &host)?;
     let library = Library::load(&host)?;
-    let checked = checked(file, &config, &library, &host)?;
+    let checked = checked(file, None, &config, &library, &host)?;
     let profile = &library.get(&checked.manifest.profile)?.profile;
-    ui::answer(&ui::bundle::shown(&checked, &profile.title));
+    match run.manner.json {
+        true => ui::bundle::checks(&checked).into_iter().for_each(|event| run.tell(&event)),
+        false => ui::answer(&ui::bundle::shown(&checked, &profile.title)),
+    }
     Ok(Exit::Done)
 }
 
@@ -117,7 +120,7 @@ fn install(run: &mut Run, file: &Path, wanted: &Wanted, changing: &Changing, end
     let library = Library::load(&host)?;
     let config = configuration(&wanted.configuration, &host)?;
     is_for(&bundle::manifest(file)?, &facts, &library)?;
-    let checked = checked(file, &config, &library, &host)?;
+    let checked = checked(file, wanted.mirror.as_ref(), &config, &library, &host)?;
     is_for(&checked.manifest, &facts, &library)?;
     let unpacked = bundle::unpack(file, &checked, &host)?;
     run.tell(&Event::Note { text: ui::bundle::is_whole(&checked) });
@@ -145,7 +148,13 @@ fn is_for(manifest: &Manifest, facts: &Facts, library: &Library) -> Result<()> {
 }
 
 /// The bundle, checked against what this program and this configuration pin for the hosts that it is for.
-fn checked(file: &Path, config: &Config, library: &Library, host: &dyn Look) -> Result<Checked> {
+fn checked(
+    file: &Path,
+    mirror: Option<&String>,
+    config: &Config,
+    library: &Library,
+    host: &dyn Look,
+) -> Result<Checked> {
     let known = |manifest: &Manifest, carried: Option<&[u8]>| {
         let profile = library.get(&manifest.profile).map_err(Error::for_good)?;
         let profile = profile.profile.clone();
@@ -154,7 +163,8 @@ fn checked(file: &Path, config: &Config, library: &Library, host: &dyn Look) -> 
         let (_, channels) = profile.repository.channels();
         let mut all = Vec::new();
         for channel in channels {
-            let flags = Flags { channel: Some(channel.clone()), gpu, ..Flags::default() };
+            let channel = Some(channel.clone());
+            let flags = Flags { channel, gpu, mirror: mirror.cloned(), ..Flags::default() };
             let settings = Settings::merge(flags, config.clone(), profile.clone(), library)?;
             all.extend(origins(&settings, &facts, config, carried, host)?);
         }

@@ -7,6 +7,7 @@ mod lists;
 mod progress;
 
 use self::progress::Progress;
+pub use self::progress::Rate;
 use super::fetch::{self, Fetcher, Proxies};
 use super::{
     AptState, Command, Kind, Look, Offline, Output, Owner, Private, Question, Room, Stat, Touch, plain,

@@ -259,6 +259,8 @@ pub struct Command {
     pub timeout: Duration,
     /// Whether the output is wanted apart; else it goes to the log as it comes, which outlives us.
     pub capture: bool,
+    /// A directory that it fills with what it fetches: how fast is told along with how far.
+    pub fills: Option<PathBuf>,
     /// Run by the package manager on a state of its own: the host's may be as it is not yet. It changes nothing there,
     /// so a signal ends it.
     pub state: Option<Private>,
@@ -271,12 +273,18 @@ impl Command {
             env: Vec::new(),
             timeout: Duration::from_secs(120),
             capture: false,
+            fills: None,
             state: None,
         }
     }
     /// Gives standard output and standard error back apart.
     pub fn capture(mut self) -> Self {
         self.capture = true;
+        self
+    }
+    /// Tells how fast this directory fills.
+    pub fn filling(mut self, directory: &Path) -> Self {
+        self.fills = Some(directory.to_owned());
         self
     }
     /// Runs it on a state of the package manager's own.

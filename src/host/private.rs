@@ -42,9 +42,20 @@ fn sweep_in(temporary: &Path) -> Result<()> {
         let ours = entry
             .metadata()
             .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw());
-        if ours && !Path::new(&format!("/proc/{process}")).exists() {
+        if ours && !is_at_work(process) {
             fs::remove_dir_all(entry.path()).or_fail(cannot)?;
         }
     }
     Ok(())
+}
+
+/// The run itself, or a package manager that went on without it and reads what lies there.
+fn is_at_work(process: u32) -> bool {
+    let word = format!("/rprov-{process}-");
+    let mentions = |entry: fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&word)
+    };
+    Path::new(&format!("/proc/{process}")).exists()
+        || fs::read_dir("/proc").is_ok_and(|entries| entries.flatten().any(mentions))
 }

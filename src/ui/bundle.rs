@@ -1,6 +1,7 @@
 //! What is told of a bundle.
 
-use crate::bundle::{Checked, Manifest};
+use crate::bundle::{Checked, Manifest, Origin};
+use crate::event::Event;
 use std::path::Path;
 
 fn megabytes(bytes: u64) -> String {
@@ -25,6 +26,23 @@ pub fn is_whole(checked: &Checked) -> String {
     )
 }
 
+/// The same as events: a check an index, and one of all packages.
+pub fn checks(checked: &Checked) -> Vec<Event> {
+    let check = |id: String, text: String| Event::Check { id, ok: true, text };
+    let index = |origin: &Origin| {
+        let text = format!("signed by {}", origin.index.pin.fingerprints.join(" or "));
+        check(format!("index {}", place(origin)), text)
+    };
+    let mut checks: Vec<Event> = checked.origins.iter().map(index).collect();
+    checks.push(check("packages".into(), format!("{}, each as a signed index lists it", checked.packages)));
+    checks
+}
+
+fn place(origin: &Origin) -> String {
+    let words = [origin.directory.as_str(), &origin.index.suite, &origin.index.component];
+    words.join(" ").trim_end().to_owned()
+}
+
 /// The answer of `bundle verify`.
 pub fn shown(checked: &Checked, title: &str) -> String {
     let manifest = &checked.manifest;
@@ -33,13 +51,8 @@ pub fn shown(checked: &Checked, title: &str) -> String {
         manifest.architecture, manifest.made, manifest.rprov
     );
     for origin in &checked.origins {
-        let index = &origin.index;
-        let place = [origin.directory.as_str(), &index.suite, &index.component].join(" ");
-        text.push_str(&format!(
-            "  {:<40} signed by {}\n",
-            place.trim_end(),
-            index.pin.fingerprints.join(" or ")
-        ));
+        let fingerprints = origin.index.pin.fingerprints.join(" or ");
+        text.push_str(&format!("  {:<40} signed by {fingerprints}\n", place(origin)));
     }
     text.push_str(&format!("{} packages, each as a signed index lists it:\n", checked.packages));
     for package in &manifest.packages {
