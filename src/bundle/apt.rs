@@ -171,7 +171,12 @@ fn ended(what: &str, output: Output) -> Result<Output> {
         return Ok(output);
     }
     let cannot = format!("cannot {what} of the bundle");
+    let unsigned =
+        ["is not signed", "NO_PUBKEY", "GPG error"].iter().any(|word| output.stdout.contains(word));
     let error = match trouble(&output.stdout) {
+        _ if unsigned => Error::refused(cannot)
+            .because("the signature is not that of the pinned key")
+            .hint("take another mirror, or name its key with `key` below its `[source]`"),
         Trouble::Mismatch { shorter: false } => {
             Error::refused(cannot).because("what came is not what was signed").hint("take another mirror")
         }

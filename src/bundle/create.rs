@@ -44,8 +44,9 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     let images = images(&asked.images, host)?;
     host.tell(Event::Step { title: "the packages, and what comes along".into(), number: 1, of: 2 });
     let state = apt::State::make(&work.join("apt"), &asked.origins, asked.architecture)?;
-    state.update(host)?;
+    // The indexes of the engine are verified here first, which says best what is wrong with one.
     let words = words(asked.steps, host)?;
+    state.update(host)?;
     state.download(&words, host)?;
     let fetched = state.fetched(&words, host)?;
     let indexes = state.indexes(&asked.origins, host.now())?;

@@ -1,7 +1,7 @@
 //! Reads a bundle from its first byte to its last, and takes nothing that is not exactly as `rprov bundle create` writes it.
 
 use super::writer::{SEAL, seal};
-use super::{Entry, FORMAT, MANIFEST, Manifest, is_plain, refused};
+use super::{Entry, FORMAT, MANIFEST, Manifest, hinted, is_plain, refused};
 use crate::error::{Error, OrFail, Result};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -23,10 +23,10 @@ const BLOCK: usize = 512;
 /// The manifest of a bundle, whose file is then read again as a whole.
 pub fn manifest(file: &Path) -> Result<Manifest> {
     let mut found = None;
-    walk_until(file, &mut |manifest, _, _| {
+    hinted(walk_until(file, &mut |manifest, _, _| {
         found = Some(manifest.clone());
         Ok(false)
-    })?;
+    }))?;
     found.ok_or_else(|| refused(file).because("it holds nothing"))
 }
 

@@ -75,8 +75,9 @@ fn write_sources(place: &Path, checked: &Checked) -> Result<Vec<(String, String)
     let mut places = Vec::new();
     for (number, origin) in checked.origins.iter().enumerate() {
         let key = write_key(origin, &keys)?;
-        // A bundle is a moment of its sources, which may be over since long.
-        let root = format!("file:{}", place.join(&origin.directory).display());
+        // A bundle is a moment of its sources, which may be over since long. Not `file:`: apt 2.6 takes a list from there
+        // only as the first of its compressed forms, which is not what a bundle has.
+        let root = format!("copy:{}", place.join(&origin.directory).display());
         let stanza = stanza(&origin.index, &root, &key);
         let text = format!("{}\nCheck-Valid-Until: no\nBy-Hash: no\n", stanza.trim_end());
         let path = sources.join(format!("{number}.sources"));

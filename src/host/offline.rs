@@ -46,3 +46,30 @@ impl Offline {
         fs::read(&path).or_fail(cannot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_below_the_directory_that_stands_for_it_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("docker/dists")).unwrap();
+        fs::write(directory.path().join("docker/dists/InRelease"), "signed").unwrap();
+        fs::write(directory.path().join("secret"), "").unwrap();
+        let places = vec![("https://a.example/ubuntu".to_owned(), "docker".to_owned())];
+        let offline = Offline { directory: directory.path().to_owned(), places };
+        assert_eq!(offline.fetch("https://a.example/ubuntu/dists/InRelease", 6).unwrap(), b"signed");
+        assert!(offline.find("https://a.example/ubuntu/./dists/InRelease").is_some());
+        for url in ["dists/Release", "../secret", "dists/../../secret", "dists", ""] {
+            let url = format!("https://a.example/ubuntu/{url}");
+            assert!(offline.fetch(&url, 6).unwrap_err().absent, "{url}");
+        }
+        for url in
+            ["https://a.example/ubuntu-other/dists/InRelease", "https://b.example/ubuntu/dists/InRelease"]
+        {
+            assert!(offline.find(url).is_none(), "{url}");
+        }
+        assert!(!offline.fetch("https://a.example/ubuntu/dists/InRelease", 5).unwrap_err().absent);
+    }
+}

@@ -130,3 +130,59 @@ impl Keyring {
         self.pin(&bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::FakeHost;
+    use crate::profile::Library;
+
+    fn keyring(fingerprint: &str) -> Keyring {
+        Keyring {
+            file: "/usr/share/keyrings/lab.gpg".into(),
+            package: "lab-keyring".into(),
+            fingerprints: vec![Fingerprint::try_from(fingerprint.to_owned()).expect("is whole")],
+        }
+    }
+
+    #[test]
+    fn of_a_keyring_only_what_is_pinned_counts() {
+        let two = [
+            include_bytes!("../../profiles/keys/docker-deb.asc").as_slice(),
+            include_bytes!("../../profiles/keys/docker-rpm.asc"),
+        ]
+        .concat();
+        let docker = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88";
+        let host = FakeHost::new().file("/usr/share/keyrings/lab.gpg", two);
+        let pin = keyring(docker).of_host(&host).expect("has the key");
+        let found = trust::certificates(&pin).expect("is pinned, all of it");
+        assert_eq!(found.iter().map(|cert| cert.fingerprint().to_hex()).collect::<Vec<_>>(), [docker]);
+        let error = keyring(&"0".repeat(40)).of_host(&host).expect_err("has none").to_string();
+        assert!(error.contains("no key with the pinned fingerprint 0000"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_without_the_keyring_is_told_what_brings_it() {
+        let error = keyring(&"0".repeat(40)).of_host(&FakeHost::new()).expect_err("is absent").to_string();
+        for word in ["no `/usr/share/keyrings/lab.gpg`", "install `lab-keyring`", "`[source.archive] key`"] {
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_profile_with_apt_names_an_archive_for_each_of_its_architectures() {
+        let library = Library::shipped().expect("is right");
+        for listed in library.list().filter(|listed| listed.profile.repository.kind() == "apt") {
+            let archive =
+                listed.profile.archive.as_ref().unwrap_or_else(|| panic!("{}", listed.profile.name));
+            for architecture in &listed.profile.matches.architectures {
+                let has = |source: &&ArchiveSource| {
+                    source.architectures.is_empty() || source.architectures.contains(architecture)
+                };
+                let suites: Vec<_> =
+                    archive.sources.iter().filter(has).flat_map(|source| &source.suites).collect();
+                assert_eq!(suites.len(), 3, "{} on {architecture}", listed.profile.name);
+            }
+        }
+    }
+}

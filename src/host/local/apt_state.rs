@@ -98,6 +98,10 @@ fn options(directory: &Path, host: &LocalHost) -> Vec<String> {
         format!("-oDir::Etc::preferencesparts={directory}/preferences.d/"),
         NO_LOCKING.to_owned(),
     ];
+    if host.offline.is_some() {
+        // Of what Ubuntu gives to some machines first, a bundle has the version that it was made with.
+        options.push("-oAPT::Get::Always-Include-Phased-Updates=true".to_owned());
+    }
     if host.root != Path::new("/") {
         let root = host.root.display();
         options.push(format!("-oDir::State::status={root}/var/lib/dpkg/status"));

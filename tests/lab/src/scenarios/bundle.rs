@@ -118,7 +118,7 @@ fn installs(lab: &Lab, identity: Identity) -> Result<()> {
     let sources =
         host.sh("cat /etc/apt/sources.list.d/docker.sources; apt-cache policy docker-ce")?.ok()?.stdout;
     ensure!(sources.contains("https://download.docker.com/linux"), "{sources}");
-    ensure!(!sources.contains("file:") && !sources.contains("Trusted"), "{sources}");
+    ensure!(!sources.contains("copy:") && !sources.contains("Trusted"), "{sources}");
     ensure!(
         host.sh("ls -d /var/tmp/rprov-* /var/cache/rprov")?.stdout.is_empty(),
         "the bundle is still unpacked"
@@ -133,10 +133,10 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     let mut maker = maker(lab)?;
     maker.copy_in(&registry::archive()?, "/root/registry.tar")?;
     let options = ["--version", "28.5", "--gpu", "--image", "/root/registry.tar"];
+    let latest = [&create(identity)[..], &options[2..]].concat();
     // The mirror goes away in the middle: what came stays, and the same command goes on from it.
     maker.mirror(Variant::TruncatedDeb)?;
-    let argv = [&create(identity)[..], &["--image", "/root/registry.tar", "--gpu"]].concat();
-    let said = maker.run_within(LONG, &argv)?.code_is(5)?;
+    let said = maker.run_within(LONG, &latest)?.code_is(5)?;
     says(&said, &["cannot fetch the packages of the bundle", "goes on from there"])?;
     ensure!(!maker.exists(FILE), "half a bundle was written");
     let archives = "ls /root/host.bundle.part/apt/archives/*.deb";
@@ -160,7 +160,7 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     host.run(&["docker", "image", "inspect", registry::NAME])?.ok()?;
     // What is not in the bundle is not to be had, and nothing is asked of the network.
     let newer = [INSTALL, &["--version", "29", "--upgrade"]].concat();
-    leaves_all_alone(&host, &newer, 4, &["the newest there is 5:28.5.2"])?;
+    says(&host.run(&newer)?.code_is(4)?, &["the newest there is 5:28.5.2"])?;
     restores(&host, &fresh)
 }
 
@@ -194,6 +194,16 @@ fn refused(lab: &Lab, identity: Identity) -> Result<()> {
     let said =
         maker.run(&["rprov", "bundle", "create", "--for", "ubuntu-24.04", "--arch", "s390x", "-o", FILE])?;
     says(&said.code_is(4)?, &["on s390x", "amd64, arm64"])?;
+    // Nobody needs to be root for it.
+    maker.add_user("alice")?;
+    let line =
+        "rprov bundle create --for debian-12 --arch amd64 -o own.bundle && rprov bundle verify own.bundle";
+    let said = maker.run_as_login("alice", line)?.ok()?;
+    ensure!(
+        said.stdout.contains("docker-ce=5:29.7.2") && maker.exists("/home/alice/own.bundle"),
+        "{}",
+        said.text()
+    );
     // One for another host.
     let bundle = made(&maker, Identity::Ubuntu2404, &[])?;
     let host = alone(lab, identity, &bundle)?;
@@ -237,8 +247,6 @@ fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
     // An older package that Docker has signed, under the name of the newer; the manifest agrees.
     let engine = opened.path_of("/docker-ce_")?;
     let old = debs::version("docker-ce", &debs::GENERATIONS[0], identity);
-    let pool = lab.dir().join("nginx");
-    let _ = pool;
     let mirror = mirror::ensure(lab.keys())?.join("good/linux").join(identity.family());
     let deb = mirror.join(format!(
         "dists/{}/pool/stable/amd64/docker-ce_{}_amd64.deb",
