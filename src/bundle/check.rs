@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
-/// The largest index that is read into memory: Debian's `main` has some 50 MB.
+/// The largest index that is read into memory, Debian's `main` has some 50 MB; and of all together.
 const INDEX_LIMIT: u64 = 256 << 20;
+const INDEXES_LIMIT: u64 = 1 << 30;
 /// The largest keyring.
 const KEYRING_LIMIT: u64 = 1 << 20;
 
@@ -42,8 +43,9 @@ fn look(
     now: i64,
 ) -> Result<Checked> {
     let mut small: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut left = INDEXES_LIMIT;
     let manifest = walk(file, &mut |manifest, entry, bytes| {
-        let limit = if entry.path == KEYRING { KEYRING_LIMIT } else { INDEX_LIMIT };
+        let limit = if entry.path == KEYRING { KEYRING_LIMIT } else { INDEX_LIMIT.min(left) };
         if is_index(manifest, &entry.path) || entry.path == KEYRING {
             let mut kept = Vec::new();
             let cannot = || format!("cannot read `{}`", entry.path);
@@ -51,6 +53,7 @@ fn look(
                 return Err(refused(file).because(format!("`{}` is larger than {limit} bytes", entry.path)));
             }
             bytes.take(limit).read_to_end(&mut kept).or_fail(cannot)?;
+            left = left.saturating_sub(entry.size);
             small.insert(entry.path.clone(), kept);
         }
         Ok(())
