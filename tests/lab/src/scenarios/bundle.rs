@@ -21,7 +21,13 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "bundle-installs",
         about: "a bundle made on Debian 12 installs without a route to anywhere, and uninstall restores the host",
-        on: &[Identity::Ubuntu2404, Identity::Debian12, Identity::Ubuntu2204, Identity::Debian13],
+        on: &[
+            Identity::Ubuntu2404,
+            Identity::Debian12,
+            Identity::Ubuntu2204,
+            Identity::Debian13,
+            Identity::Mint22,
+        ],
         run: installs,
     },
     Scenario {
@@ -71,7 +77,9 @@ fn maker(lab: &Lab) -> Result<Host> {
 }
 
 fn create(identity: Identity) -> [&'static str; 9] {
-    ["rprov", "bundle", "create", "--for", identity.name(), "--arch", "amd64", "-o", FILE]
+    // What is based on a release takes the bundle of that.
+    let profile = if identity == Identity::Mint22 { Identity::Ubuntu2404 } else { identity };
+    ["rprov", "bundle", "create", "--for", profile.name(), "--arch", "amd64", "-o", FILE]
 }
 
 /// Makes a bundle there, and takes it out.
