@@ -76,6 +76,11 @@ impl Error {
         self.absent = true;
         self
     }
+    /// The same, but no other try would do better.
+    pub fn for_good(mut self) -> Self {
+        self.exit = Exit::Refused;
+        self
+    }
     /// Waiting may mend it: for what.
     pub fn waits_for(mut self, what: &'static str) -> Self {
         self.waits_for = Some(what);

@@ -5,6 +5,7 @@ pub mod smoke;
 pub mod ui;
 
 pub mod apply;
+pub mod bundle;
 pub mod doctor;
 pub mod lockfile;
 pub mod plan;

@@ -74,7 +74,7 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 21] = [
     &["install"],
     &["plan"],
     &["lock"],
@@ -90,6 +90,10 @@ const COMMANDS: [&[&str]; 17] = [
     &["render"],
     &["render", "cloud-init"],
     &["render", "script"],
+    &["bundle"],
+    &["bundle", "create"],
+    &["bundle", "verify"],
+    &["bundle", "install"],
     &["completions"],
     &["man"],
 ];

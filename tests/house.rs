@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["ui", "smoke"],
-    &["profile", "apply", "undo", "doctor", "render"],
+    &["profile", "apply", "undo", "doctor", "render", "bundle"],
     &["lockfile", "plan"],
     &["steps", "receipt"],
     &["facts", "resources"],

@@ -125,6 +125,11 @@ pub enum Command {
         #[command(subcommand)]
         command: RenderCommand,
     },
+    /// Everything that an install needs of the network, in one file
+    Bundle {
+        #[command(subcommand)]
+        command: BundleCommand,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell that they are for
@@ -176,6 +181,71 @@ pub enum RenderCommand {
         #[command(flatten)]
         rendered: Rendered,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BundleCommand {
+    /// Make one, on a machine with a network
+    Create {
+        #[command(flatten)]
+        fetched: Fetched,
+    },
+    /// Check every signature and digest of one, from the pinned keys down, without a network
+    Verify {
+        /// What `rprov bundle create` wrote
+        file: PathBuf,
+        #[command(flatten)]
+        configuration: Configuration,
+    },
+    /// Make this machine a Docker host from one, without a network
+    Install {
+        /// What `rprov bundle create` wrote
+        file: PathBuf,
+        #[command(flatten)]
+        wanted: Wanted,
+        #[command(flatten)]
+        changing: Changing,
+        /// Do not prove the engine with a container
+        #[arg(long)]
+        no_smoke: bool,
+        /// Reboot where that is needed; the rest follows by itself
+        #[arg(long)]
+        reboot: bool,
+    },
+}
+
+/// What a bundle is made of.
+#[derive(Clone, Debug, Args)]
+pub struct Fetched {
+    /// The hosts that it is for, as `rprov profile list` names them: ubuntu-24.04
+    #[arg(long = "for", value_name = "PROFILE")]
+    pub target: String,
+    /// Their architecture: amd64, arm64 [default: that of this machine]
+    #[arg(long = "arch", value_name = "ARCH")]
+    pub architecture: Option<String>,
+    /// The engine's version, or the front of one: 29, 28.5
+    #[arg(long = "version", value_name = "V", id = "engine_version")]
+    pub version: Option<String>,
+    /// Which releases to take
+    #[arg(long, value_enum)]
+    pub channel: Option<Channel>,
+    /// Also NVIDIA's container toolkit
+    #[arg(long)]
+    pub gpu: bool,
+    /// More than the engine, by name: rootless-extras, model
+    #[arg(long = "with", value_name = "NAME", value_delimiter = ',')]
+    pub with: Vec<String>,
+    /// A mirror of Docker's packages, by name; what it serves is still Docker's by signature
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(crate::profile::mirrors()))]
+    pub mirror: Option<String>,
+    /// Also this image: an archive of `docker save`; may be repeated
+    #[arg(long = "image", value_name = "FILE")]
+    pub images: Vec<PathBuf>,
+    /// Where to write it
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub configuration: Configuration,
 }
 
 /// An install as it is to be run elsewhere: with the options of `install`.

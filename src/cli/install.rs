@@ -148,7 +148,8 @@ fn prepare(
     tell_of_the_engines_proxy(run, &settings, &facts, host);
     // Who may not read the receipts plans as if nothing were held by us.
     settings.hold.ours = receipt::held(&receipt::all(Path::new("/")).unwrap_or_default());
-    let steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
+    let mut steps = profile::steps(&settings, &facts, lock.as_ref(), wanted.upgrade)?;
+    steps.extend(run.images.clone());
     Ok((facts, settings, steps))
 }
 

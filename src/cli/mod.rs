@@ -1,6 +1,7 @@
 //! One file per command; each wires rooms together and decides nothing.
 
 pub mod arguments;
+mod bundle;
 mod doctor;
 mod install;
 mod lock;
@@ -18,7 +19,7 @@ mod verify;
 
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::facts;
-use arguments::{Cli, Command};
+use arguments::{BundleCommand, Cli, Command};
 use clap::CommandFactory;
 use run::Run;
 
@@ -55,6 +56,10 @@ pub fn run(cli: Cli) -> Exit {
         }
         Command::Render { command } => {
             Run::new("render", manner).carry_out(|run| render::render(run, &command))
+        }
+        Command::Bundle { command } => {
+            let verb = if matches!(command, BundleCommand::Install { .. }) { "install" } else { "bundle" };
+            Run::new(verb, manner).carry_out(|run| bundle::bundle(run, &command))
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,8 +1,8 @@
 //! What is left after a reboot: a unit that finishes it with a copy of this program, and goes when it has.
 
-use super::arguments::{Changing, Cli, Command as Typed};
-use super::install;
+use super::arguments::{BundleCommand, Changing, Cli, Command as Typed};
 use super::run::Run;
+use super::{bundle, install};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::host::{Command, Look, Owner, Touch};
@@ -137,6 +137,10 @@ fn again(run: &mut Run) -> Result<Exit> {
         Typed::Install { wanted, changing, no_smoke, reboot } => {
             let changing = Changing { yes: true, ..changing };
             install::install(run, &wanted, &changing, install::End { no_smoke, reboot })
+        }
+        Typed::Bundle { command: BundleCommand::Install { file, wanted, changing, no_smoke, reboot } } => {
+            let changing = Changing { yes: true, ..changing };
+            bundle::bundle(run, &BundleCommand::Install { file, wanted, changing, no_smoke, reboot })
         }
         _ => Err(Error::failed("cannot go on").because("what was asked for was no install")),
     }

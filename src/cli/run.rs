@@ -5,10 +5,11 @@ use super::result;
 use crate::clock::now_us;
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
-use crate::host::Touch;
 use crate::host::fetch::mask;
 use crate::host::local::LocalHost;
+use crate::host::{Offline, Touch};
 use crate::receipt::{Entry, Receipt};
+use crate::steps::Step;
 use crate::ui::{self, Manner};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use std::io::{Read, Seek, Write};
@@ -24,6 +25,9 @@ pub struct Run {
     pub manner: Manner,
     pub changes: usize,
     pub receipt: Option<PathBuf>,
+    /// What stands for the network, and the images that came along.
+    pub offline: Option<Offline>,
+    pub images: Option<Step>,
     began: Instant,
     sink: Rc<dyn Fn(&Event)>,
     log: PathBuf,
@@ -38,6 +42,8 @@ impl Run {
             manner,
             changes: 0,
             receipt: None,
+            offline: None,
+            images: None,
             began: Instant::now(),
             sink: if verb == "doctor" { manner.telling().into() } else { manner.sink().into() },
             log: PathBuf::from(format!("/var/log/rprov/{stamp}-{verb}.log")),
@@ -81,7 +87,7 @@ impl Run {
 
     /// `facts`, `profile` and `lock` answer with one document; the others with a stream.
     fn speaks_events(&self) -> bool {
-        matches!(self.verb, "install" | "plan" | "uninstall" | "smoke" | "status")
+        matches!(self.verb, "install" | "plan" | "uninstall" | "smoke" | "status" | "bundle")
     }
 
     /// Masked as a whole: whatever it quotes may hold an address with its password.
@@ -107,12 +113,21 @@ impl Run {
     /// This machine, with the time that may be waited.
     pub fn host(&self, wait: Option<Duration>) -> LocalHost {
         let sink = self.sink.clone();
-        LocalHost::new(
+        let host = LocalHost::new(
             Path::new("/"),
             Box::new(move |event| sink(event)),
             wait.unwrap_or(WAIT),
             self.log.clone(),
-        )
+        );
+        match &self.offline {
+            Some(offline) => host.without_network(offline.clone()),
+            None => host,
+        }
+    }
+
+    /// Whoever is not root cannot write where the logs are.
+    pub fn log_to(&mut self, path: PathBuf) {
+        self.log = path;
     }
 
     /// Asks before something is changed; `--yes` answers.

@@ -7,8 +7,11 @@ mod lists;
 mod progress;
 
 use self::progress::Progress;
+pub use self::progress::Rate;
 use super::fetch::{self, Fetcher, Proxies};
-use super::{Command, Kind, Look, Output, Owner, Private, Question, Room, Stat, Touch, plain};
+use super::{
+    AptState, Command, Kind, Look, Offline, Output, Owner, Private, Question, Room, Stat, Touch, plain,
+};
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use std::cell::RefCell;
@@ -31,6 +34,7 @@ pub type Sink = Box<dyn Fn(&Event)>;
 pub struct LocalHost {
     root: PathBuf,
     fetcher: Fetcher,
+    offline: Option<Offline>,
     answers: RefCell<HashMap<Question, Output>>,
     /// All of apt's lists, fetched anew for a question; gone with this run.
     refreshed: RefCell<Option<tempfile::TempDir>>,
@@ -48,6 +52,7 @@ impl LocalHost {
         LocalHost {
             root: root.to_owned(),
             fetcher: Fetcher::new(),
+            offline: None,
             answers: RefCell::default(),
             refreshed: RefCell::default(),
             dnf_cache: RefCell::default(),
@@ -56,6 +61,11 @@ impl LocalHost {
             stop: Arc::default(),
             log: RefCell::new(Log { path: log, file: None }),
         }
+    }
+
+    /// The same host without a network: this directory stands for it.
+    pub fn without_network(self, offline: Offline) -> LocalHost {
+        LocalHost { offline: Some(offline), ..self }
     }
 
     /// SIGINT, SIGTERM and SIGHUP end the run after the change in hand; a second one at once. Children live in a
@@ -241,13 +251,23 @@ impl Look for LocalHost {
 
     fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
         let began = Instant::now();
-        let fetched = self.fetcher().fetch(url, limit);
+        let fetched = match &self.offline {
+            Some(offline) => offline.fetch(url, limit),
+            None => self.fetcher().fetch(url, limit),
+        };
         tracing::debug!(bytes = fetched.as_ref().map_or(0, Vec::len), took = ?began.elapsed(), "fetched {}", fetch::mask(url));
         fetched
     }
 
     fn fetch_again(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
-        self.fetcher().fetch_again(url, limit)
+        match &self.offline {
+            Some(offline) => offline.fetch(url, limit),
+            None => self.fetcher().fetch_again(url, limit),
+        }
+    }
+
+    fn offline(&self) -> Option<&Offline> {
+        self.offline.as_ref()
     }
 
     fn now(&self) -> i64 {
@@ -329,6 +349,13 @@ impl Touch for LocalHost {
             Some(Private::Dnf(state)) => {
                 let private = dnf_state::make(state, self)?;
                 self.run_logged(&with_options(command, &private.options))?
+            }
+            // All else than where packages come from is the host's own: its dpkg, its locks, its log.
+            None if self.offline.is_some() && command.argv.first().is_some_and(|word| word == "apt-get") => {
+                match apt_state::make(&AptState::default(), self)? {
+                    Ok(private) => self.run_logged(&with_options(command, &private.of_the_host()))?,
+                    Err(refused) => refused,
+                }
             }
             None if command.capture => captured(command)?,
             None => self.run_logged(command)?,

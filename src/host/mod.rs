@@ -4,11 +4,13 @@
 pub mod fake;
 pub mod fetch;
 pub mod local;
+mod offline;
 mod plain;
 mod private;
 mod trusted;
 
-pub use private::{private_directory, sweep};
+pub use offline::Offline;
+pub use private::{large_private_directory, private_directory, sweep};
 pub use trusted::trusted;
 
 use crate::error::{Error, Result};
@@ -233,6 +235,10 @@ pub trait Look {
     fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>>;
     /// Fetches again what was fetched before: its bytes were not what was signed.
     fn fetch_again(&self, url: &str, limit: u64) -> Result<Vec<u8>>;
+    /// What stands for the network, where no connection is made.
+    fn offline(&self) -> Option<&Offline> {
+        None
+    }
     /// Seconds since the epoch, by this host's clock.
     fn now(&self) -> i64;
     /// The bytes as text.
@@ -255,6 +261,8 @@ pub struct Command {
     pub timeout: Duration,
     /// Whether the output is wanted apart; else it goes to the log as it comes, which outlives us.
     pub capture: bool,
+    /// A directory that it fills with what it fetches: how fast is told along with how far.
+    pub fills: Option<PathBuf>,
     /// Run by the package manager on a state of its own: the host's may be as it is not yet. It changes nothing there,
     /// so a signal ends it.
     pub state: Option<Private>,
@@ -267,12 +275,18 @@ impl Command {
             env: Vec::new(),
             timeout: Duration::from_secs(120),
             capture: false,
+            fills: None,
             state: None,
         }
     }
     /// Gives standard output and standard error back apart.
     pub fn capture(mut self) -> Self {
         self.capture = true;
+        self
+    }
+    /// Tells how fast this directory fills.
+    pub fn filling(mut self, directory: &Path) -> Self {
+        self.fills = Some(directory.to_owned());
         self
     }
     /// Runs it on a state of the package manager's own.

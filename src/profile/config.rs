@@ -74,6 +74,8 @@ pub enum SourceName {
     Docker,
     Nvidia,
     Cuda,
+    /// The distribution's own, for a bundle.
+    Archive,
 }
 
 /// Another place for a source, in the layout of the original.

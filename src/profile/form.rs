@@ -1,5 +1,6 @@
 //! The form that a profile fills in: fixed, typed sections. It is data and holds no script.
 
+use super::archive::Archive;
 use super::config::SourceName;
 use super::gpu::Nvidia;
 use crate::facts::{Distribution, Facts};
@@ -38,6 +39,9 @@ pub struct Profile {
     /// What a card of NVIDIA's needs; a profile without it knows nothing of cards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Nvidia>,
+    /// The distribution's own archive; without it no bundle is made for hosts of this profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Archive>,
 }
 
 /// The hosts that a profile is for.

@@ -1,5 +1,6 @@
 //! What one distribution needs, as data: the form, the library of profiles, and what the administrator wants of it.
 
+mod archive;
 mod config;
 mod derivative;
 mod document;
@@ -13,6 +14,7 @@ mod refusal;
 mod settings;
 mod site;
 
+pub use archive::{Archive, Keyring};
 pub use config::{
     Config, DEFAULT as CONFIG, Engine, Gpu, Key, Registry, Source, SourceName, from_here, wait,
 };

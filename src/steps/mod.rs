@@ -5,6 +5,7 @@ pub mod docker_group;
 pub mod driver;
 pub mod drop_in;
 pub mod hold;
+pub mod images;
 pub mod members;
 pub mod packages;
 pub mod registry;

@@ -97,11 +97,22 @@ impl AptSource {
         self.suite.ends_with('/')
     }
     fn url(&self, path: &str) -> String {
-        let root = self.root.trim_end_matches('/');
+        format!("{}/{}", self.root.trim_end_matches('/'), self.below(path))
+    }
+    /// Where a file of the index lies below the root.
+    fn below(&self, path: &str) -> String {
         match self.is_flat() {
-            true => format!("{root}/{}{path}", self.suite.trim_start_matches('/')),
-            false => format!("{root}/dists/{}/{path}", self.suite),
+            true => format!("{}{path}", self.suite.trim_start_matches('/')),
+            false => format!("dists/{}/{path}", self.suite),
         }
+    }
+    /// InRelease, below the root.
+    pub fn in_release_path(&self) -> String {
+        self.below("InRelease")
+    }
+    /// Packages, uncompressed, below the root.
+    pub fn packages_path(&self) -> String {
+        self.below(&self.packages())
     }
     fn packages(&self) -> String {
         match self.is_flat() {
@@ -187,6 +198,27 @@ fn look(
     check_dates(&release, signed.at, now, newest_accepted).map_err(about)?;
     let packages = packages(from, source, &release)?;
     let records = parse_packages(&packages).map_err(about)?;
+    Ok(AptIndex { in_release, packages, release, records, list_names: source.list_names() })
+}
+
+/// Verifies an index that is at hand: of a bundle, which is a moment of the repository. It may be used long after its
+/// `Valid-Until`.
+pub fn index_at_hand(
+    source: &AptSource,
+    in_release: Vec<u8>,
+    packages: Vec<u8>,
+    now: i64,
+) -> Result<AptIndex> {
+    let signed = signed_text(&in_release, &source.pin, now)?;
+    let mut release = parse_release(&signed.text)?;
+    check_suite(&release, source)?;
+    release.valid_until = None;
+    check_dates(&release, signed.at, now, None)?;
+    let expected = release.indexes.get(&source.packages()).ok_or_else(|| unlisted(source, &release))?;
+    if let Some(error) = unlike(&packages, expected, &source.packages_path()) {
+        return Err(error.for_good());
+    }
+    let records = parse_packages(&packages)?;
     Ok(AptIndex { in_release, packages, release, records, list_names: source.list_names() })
 }
 

@@ -7,7 +7,7 @@ pub mod rpm;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OrFail, Result};
 use openpgp::cert::amalgamation::key::ValidErasedKeyAmalgamation;
 use openpgp::cert::prelude::*;
 use openpgp::packet::key::PublicParts;
@@ -54,6 +54,25 @@ pub fn certificates(pin: &Pin) -> Result<Vec<Cert>> {
         }
     }
     Ok(certs)
+}
+
+/// The certificates of a keyring that have one of these whole fingerprints, and no other.
+///
+/// # Errors
+/// There is none.
+pub fn only(keyring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
+    let pinned =
+        |cert: &Cert| fingerprints.iter().any(|f| f.eq_ignore_ascii_case(&cert.fingerprint().to_hex()));
+    let mut bytes = Vec::new();
+    for cert in parse(keyring)?.iter().filter(|cert| pinned(cert)) {
+        openpgp::serialize::Marshal::export(cert, &mut bytes)
+            .or_fail(|| "cannot write a certificate".into())?;
+    }
+    match bytes.is_empty() {
+        false => Ok(bytes),
+        true => Err(Error::refused("the keyring is not trusted")
+            .because(format!("it has no key with the pinned fingerprint {}", fingerprints.join(" or ")))),
+    }
 }
 
 /// # Errors

@@ -1,5 +1,6 @@
 //! Draws the events of a run: for a terminal, as lines for a log, or as JSON lines.
 
+pub mod bundle;
 pub mod doctor;
 pub mod page;
 mod terminal;

@@ -41,15 +41,26 @@ pub fn make(state: &AptState, host: &LocalHost) -> Result<std::result::Result<Pr
         fs::create_dir(at(name)).or_fail(cannot)?;
     }
     fs::write(at("no-hooks.conf"), NO_HOOKS).or_fail(cannot)?;
-    for (name, bytes) in &state.lists {
-        fs::write(at("lists").join(name), bytes).or_fail(cannot)?;
-    }
     let refreshed = host.refreshed.borrow().as_ref().map(|kept| kept.path().to_owned());
-    if let (true, Some(kept)) = (state.refresh, &refreshed) {
+    let refresh = state.refresh || host.offline.is_some();
+    if host.offline.is_none() {
+        for (name, bytes) in &state.lists {
+            fs::write(at("lists").join(name), bytes).or_fail(cannot)?;
+        }
+    }
+    if let (true, Some(kept)) = (refresh, &refreshed) {
         link_all(kept, &at("lists"))?;
     }
-    link_all(&host.at(Path::new(APT_LISTS)), &at("lists"))?;
+    match &host.offline {
+        // Its own sources alone.
+        Some(offline) => link_all(&offline.apt_sources(), &at("sources.list.d"))?,
+        None => link_all(&host.at(Path::new(APT_LISTS)), &at("lists"))?,
+    }
+    let of_sources = |path: &Path| !path.parent().is_some_and(|parent| parent.ends_with("preferences.d"));
     for (path, bytes) in &state.changed {
+        if host.offline.is_some() && of_sources(path) {
+            continue;
+        }
         let name = path.file_name().unwrap_or_default();
         let place = match path.parent() {
             _ if path.ends_with("sources.list") => at("sources.list"),
@@ -59,12 +70,14 @@ pub fn make(state: &AptState, host: &LocalHost) -> Result<std::result::Result<Pr
         // An absent file becomes an empty one, so that the host's is not linked in its place.
         fs::write(place, bytes.as_deref().unwrap_or_default()).or_fail(cannot)?;
     }
-    link_all(&host.at(Path::new("/etc/apt/sources.list.d")), &at("sources.list.d"))?;
-    link_one(&host.at(Path::new("/etc/apt/sources.list")), &at("sources.list"))?;
+    if host.offline.is_none() {
+        link_all(&host.at(Path::new("/etc/apt/sources.list.d")), &at("sources.list.d"))?;
+        link_one(&host.at(Path::new("/etc/apt/sources.list")), &at("sources.list"))?;
+    }
     link_all(&host.at(Path::new("/etc/apt/preferences.d")), &at("preferences.d"))?;
 
     let private = PrivateApt { options: options(directory.path(), host), directory };
-    if state.refresh
+    if refresh
         && refreshed.is_none()
         && let Some(failed) = private.refresh(host)?
     {
@@ -79,12 +92,16 @@ fn options(directory: &Path, host: &LocalHost) -> Vec<String> {
         format!("-c={directory}/no-hooks.conf"),
         format!("-oDir::State::lists={directory}/lists/"),
         format!("-oDir::Cache={directory}/cache/"),
-        format!("-oDir::Log={directory}/log/"),
+        format!("{LOG}{directory}/log/"),
         format!("-oDir::Etc::sourcelist={directory}/sources.list"),
         format!("-oDir::Etc::sourceparts={directory}/sources.list.d/"),
         format!("-oDir::Etc::preferencesparts={directory}/preferences.d/"),
-        "-oDebug::NoLocking=1".to_owned(),
+        NO_LOCKING.to_owned(),
     ];
+    if host.offline.is_some() {
+        // Of what Ubuntu gives to some machines first, a bundle has the version that it was made with.
+        options.push("-oAPT::Get::Always-Include-Phased-Updates=true".to_owned());
+    }
     if host.root != Path::new("/") {
         let root = host.root.display();
         options.push(format!("-oDir::State::status={root}/var/lib/dpkg/status"));
@@ -93,7 +110,17 @@ fn options(directory: &Path, host: &LocalHost) -> Vec<String> {
     options
 }
 
+/// What a transaction does is the host's to lock and to remember.
+const NO_LOCKING: &str = "-oDebug::NoLocking=1";
+const LOG: &str = "-oDir::Log=";
+
 impl PrivateApt {
+    /// The options for a transaction on the host itself.
+    pub fn of_the_host(&self) -> Vec<String> {
+        let stays = |option: &&String| *option != NO_LOCKING && !option.starts_with(LOG);
+        self.options.iter().filter(stays).cloned().collect()
+    }
+
     /// Fetches every source's lists into this state, and keeps a copy for the run. Gives back what apt says if it fails.
     fn refresh(&self, host: &LocalHost) -> Result<Option<Output>> {
         let mut argv = vec!["apt-get".to_owned(), "update".to_owned(), "-q".to_owned()];

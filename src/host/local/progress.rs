@@ -6,11 +6,14 @@ use crate::host::{Command, STATUS_FD};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The file behind apt's `APT::Status-Fd`, where a command wants one.
 pub struct Progress {
     file: Option<File>,
     read: u64,
+    rate: Option<Rate>,
 }
 
 impl Progress {
@@ -24,7 +27,7 @@ impl Progress {
         };
         let file =
             if wanted { Some(open().or_fail(|| "cannot follow the package manager".into())?) } else { None };
-        Ok(Progress { file, read: 0 })
+        Ok(Progress { file, read: 0, rate: command.fills.as_deref().map(Rate::of) })
     }
 
     /// The command with the number of the file in it.
@@ -41,8 +44,47 @@ impl Progress {
         let text = String::from_utf8_lossy(&bytes[..length]);
         let whole = &text[..text.rfind('\n')? + 1];
         self.read += whole.len() as u64;
-        whole.lines().rev().find_map(parse)
+        let event = whole.lines().rev().find_map(parse)?;
+        Some(match (&self.rate, event) {
+            (Some(rate), Event::Progress { percent, text }) => {
+                Event::Progress { percent, text: format!("{text}, {}", rate.words()) }
+            }
+            (_, event) => event,
+        })
     }
+}
+
+/// How fast a directory fills, since somebody began to look.
+pub struct Rate {
+    directory: PathBuf,
+    before: u64,
+    since: Instant,
+}
+
+impl Rate {
+    pub fn of(directory: &Path) -> Rate {
+        Rate { directory: directory.to_owned(), before: bytes_in(directory), since: Instant::now() }
+    }
+
+    /// `131.2 MB at 10.9 MB/s`
+    pub fn words(&self) -> String {
+        let bytes = bytes_in(&self.directory).saturating_sub(self.before) as f64;
+        let seconds = self.since.elapsed().as_secs_f64().max(0.001);
+        format!("{:.1} MB at {:.1} MB/s", bytes / 1e6, bytes / 1e6 / seconds)
+    }
+}
+
+/// Of the files in it, and of those that are still on their way, which lie a directory deeper.
+fn bytes_in(directory: &Path) -> u64 {
+    let sizes = |directory: &Path| -> u64 {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.metadata().ok())
+            .filter(|meta| meta.is_file())
+            .map(|meta| meta.len())
+            .sum()
+    };
+    sizes(directory) + sizes(&directory.join("partial"))
 }
 
 /// `pmstatus:docker-ce:60.0:Unpacking docker-ce (amd64)`, `dlstatus:1:20.2:Retrieving file 1 of 5` (apt's
@@ -69,5 +111,15 @@ mod tests {
             Some(Event::Progress { percent: 60.0, text: "Unpacking docker-ce (amd64)".into() })
         );
         assert_eq!(parse("pmconffile:/etc/x : 1:2:'a' 'b'"), None);
+    }
+
+    #[test]
+    fn what_fills_a_directory_is_counted_with_what_is_on_its_way() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("before"), [0; 1000]).unwrap();
+        let rate = Rate::of(directory.path());
+        std::fs::create_dir(directory.path().join("partial")).unwrap();
+        std::fs::write(directory.path().join("partial/a"), vec![0; 3_000_000]).unwrap();
+        assert!(rate.words().starts_with("3.0 MB at "), "{}", rate.words());
     }
 }

@@ -13,7 +13,7 @@ pub use via_apt::digests;
 use self::way_back::Goal;
 use super::repository::Source;
 use super::{Change, How, Resource, WayBack};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Line;
 use crate::host::{Look, Touch};
 use crate::version;
@@ -203,6 +203,15 @@ impl Packages {
             in_full: false,
             let_go: BTreeSet::new(),
             needs: Needs::default(),
+        }
+    }
+
+    /// What the manager is told to install on a host that has nothing of it: for a bundle.
+    pub fn afresh(&self, want: &Set, host: &dyn Look) -> Result<Vec<String>> {
+        match self.manager {
+            Manager::Apt => via_apt::afresh(self, want, host),
+            Manager::Dnf => Err(Error::refused("cannot make a bundle for a host with dnf")
+                .because("rprov makes bundles for hosts with apt only")),
         }
     }
 

@@ -65,6 +65,11 @@ pub fn resolve(packages: &Packages, now: &Set, want: &Set, host: &dyn Look) -> R
     Ok((resource, after))
 }
 
+/// The words for an installation on a host that has nothing of it.
+pub fn afresh(packages: &Packages, want: &Set, host: &dyn Look) -> Result<Vec<String>> {
+    Ok(apt::words(&packages.actions(&Set::new(), want, |_| packages.candidates(host))?))
+}
+
 pub fn fetch(packages: &Packages, now: &Set, state: &Set, host: &dyn Touch) -> Result<()> {
     let actions = packages.actions_between(now, state);
     if !actions.values().any(|action| matches!(action, Action::Install { .. })) {
@@ -127,13 +132,21 @@ impl Packages {
     }
 
     fn candidates(&self, host: &dyn Look) -> Result<Vec<Candidate>> {
-        let records = self.indexes(host)?.into_iter().flat_map(|index| index.records);
-        let candidate = |record: Record| Candidate {
-            name: record.name,
-            version: record.version,
-            sha256: Some(record.sha256),
-        };
-        Ok(records.map(candidate).collect())
+        let mut candidates = Vec::new();
+        for source in self.apt_sources() {
+            let index = repository::index(host, source)?;
+            // A bundle has whole indexes, and of what they list a part.
+            let at_hand = |record: &Record| {
+                let url = format!("{}/{}", source.index.root.trim_end_matches('/'), record.filename);
+                host.offline().is_none_or(|offline| offline.find(&url).is_some())
+            };
+            candidates.extend(index.records.into_iter().filter(at_hand).map(|record| Candidate {
+                name: record.name,
+                version: record.version,
+                sha256: Some(record.sha256),
+            }));
+        }
+        Ok(candidates)
     }
 
     /// Asks apt what the actions come to, on the host's lists with our verified index beside them; where that does
@@ -198,8 +211,22 @@ impl Packages {
         Ok(AptState { lists, changed, refresh })
     }
 
+    /// What the bundle has of the lists becomes the host's, as an update would leave them.
+    fn lay_lists(&self, host: &dyn Touch) -> Result<()> {
+        for source in self.apt_sources() {
+            for (name, bytes) in repository::index(host, source)?.lists() {
+                host.write(&Path::new(apt::LISTS).join(name), &bytes, Owner::ROOT_0644)?;
+            }
+            repository::accept(host, source)?;
+        }
+        Ok(())
+    }
+
     /// One `apt-get update`, limited to our sources where the distribution's lists serve as they are.
     fn refresh(&self, host: &dyn Touch) -> Result<()> {
+        if host.offline().is_some() {
+            return self.lay_lists(host);
+        }
         let update =
             |only: Option<&Path>| retrying(host, "fetch the package lists", || host.run(&apt::refresh(only)));
         if self.refresh == Refresh::All && (self.sources.is_empty() || !host.adopt_lists()?) {

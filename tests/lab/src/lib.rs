@@ -41,6 +41,7 @@ pub mod stub;
 pub mod toolkit;
 pub mod tree;
 pub mod versionlock;
+pub mod whole;
 
 pub use host::Host;
 pub use identity::Identity;

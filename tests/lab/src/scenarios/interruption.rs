@@ -67,16 +67,18 @@ pub const ALL: &[Scenario] = &[
 
 const SAMPLING: Identity = Identity::Debian12;
 const SAMPLING_DNF: Identity = Identity::Rocky9;
-const PURGE: &[&str] = &["rprov", "uninstall", "--yes", "--purge-data"];
+pub(super) const PURGE: &[&str] = &["rprov", "uninstall", "--yes", "--purge-data"];
 /// What the shell says of a program that SIGKILL ended.
 pub const KILLED: i32 = 137;
 /// More entries than any install has.
 pub const MANY: usize = 200;
 
+const UNPROVEN: &[&str] = &["rprov", "install", "--yes", "--no-smoke"];
+
 /// Runs an install that stops after writing its n-th entry; whether it stopped there.
-fn stopped_at(host: &Host, n: usize) -> Result<bool> {
+fn stopped_at(host: &Host, install: &[&str], n: usize) -> Result<bool> {
     let stop = format!("RPROV_STOP_AT={n}");
-    let output = host.run_within(LONG, &["env", &stop, "rprov", "install", "--yes", "--no-smoke"])?;
+    let output = host.run_within(LONG, &[&["env", &stop], install].concat())?;
     match output.code {
         0 => Ok(false),
         KILLED => Ok(true),
@@ -88,35 +90,46 @@ fn goes_on(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     host.with_rprov(&cargo::rprov_stop_at()?)?;
     let fresh = host.state()?;
-    let mut runs = 1;
-    while stopped_at(&host, runs)? {
-        runs += 1;
-        ensure!(runs < MANY, "no run comes to its end");
-    }
-    host.note(&format!("{runs} runs"));
-    ensure!(runs > 8, "only {runs} runs: the stops do not work");
+    comes_to_its_end(&host, UNPROVEN)?;
     engine_works(&host)?;
     let said = host.run(INSTALL)?.ok()?;
     says(&said, &["nothing to do"])?;
     restores(&host, &fresh)
 }
 
+/// Each run is stopped one entry further than the last, until one is not stopped.
+pub(super) fn comes_to_its_end(host: &Host, install: &[&str]) -> Result<()> {
+    let mut runs = 1;
+    while stopped_at(host, install, runs)? {
+        runs += 1;
+        ensure!(runs < MANY, "no run comes to its end");
+    }
+    host.note(&format!("{runs} runs"));
+    ensure!(runs > 8, "only {runs} runs: the stops do not work");
+    Ok(())
+}
+
 fn goes_back(lab: &Lab, identity: Identity) -> Result<()> {
     let host = host(lab, identity)?;
     host.with_rprov(&cargo::rprov_stop_at()?)?;
     let fresh = host.state()?;
-    succeeds(&host, &["rprov", "install", "--yes", "--no-smoke"])?;
-    let entries = entries(&host)?;
-    restores(&host, &fresh)?;
-    let chosen = if [SAMPLING, SAMPLING_DNF].contains(&identity) {
+    goes_back_from(&host, UNPROVEN, &fresh)
+}
+
+/// After a run that was killed at an entry, uninstall restores the host.
+pub(super) fn goes_back_from(host: &Host, install: &[&str], fresh: &State) -> Result<()> {
+    succeeds(host, install)?;
+    let entries = entries(host)?;
+    restores(host, fresh)?;
+    let chosen = if [SAMPLING, SAMPLING_DNF].contains(&host.identity()) {
         sample(&entries)?
     } else {
         (1..=entries.len()).collect::<Vec<_>>()
     };
     for n in chosen {
         host.note(&format!("entry {n} of {}: {}", entries.len(), entries[n - 1]));
-        ensure!(stopped_at(&host, n)?, "the install did not stop at entry {n}");
-        restores(&host, &fresh).with_context(|| format!("stopped at entry {n}, {}", entries[n - 1]))?;
+        ensure!(stopped_at(host, install, n)?, "the install did not stop at entry {n}");
+        restores(host, fresh).with_context(|| format!("stopped at entry {n}, {}", entries[n - 1]))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::scenario::Scenario;
 
 mod adoption;
 mod boxes;
+mod bundle;
 pub mod by_hand;
 pub mod by_hand_dnf;
 mod card;
@@ -67,6 +68,7 @@ pub const ALL: &[&[Scenario]] = &[
     site_daemon::ALL,
     boxes::ALL,
     unattended::ALL,
+    bundle::ALL,
     card::ALL,
     gpu::ALL,
     gpu_driver::ALL,

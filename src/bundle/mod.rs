@@ -1,0 +1,129 @@
+//! Everything that a plan needs from the network, in one file that is verified before anything of it counts.
+
+mod apt;
+pub mod check;
+pub mod create;
+mod reader;
+#[cfg(test)]
+mod tests;
+pub mod unpack;
+mod writer;
+
+pub use check::{Checked, check};
+pub use create::{Asked, create};
+pub use reader::manifest;
+pub use unpack::unpack;
+
+use crate::error::{Error, Result};
+use crate::trust::apt::AptSource;
+use serde::{Deserialize, Serialize};
+use std::path::{Component, Path};
+
+/// The first file of a bundle.
+const MANIFEST: &str = "manifest.json";
+/// Where images lie, and where the keyring of the distribution's archive does.
+const IMAGES: &str = "images";
+const KEYRING: &str = "keys/archive.gpg";
+const FORMAT: u32 = 1;
+
+/// What is in a bundle. Nobody has signed it: it only says what to expect, and each line of it is checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub format: u32,
+    pub rprov: String,
+    /// When it was made: RFC 3339.
+    pub made: String,
+    /// The profile of the hosts that it is for.
+    pub profile: String,
+    pub architecture: String,
+    /// The packages that were asked for, in their versions.
+    pub packages: Vec<String>,
+    pub indexes: Vec<Listed>,
+    /// In the order in which they follow.
+    pub files: Vec<Entry>,
+}
+
+/// An index: which component of which suite, and below which directory of the bundle its source lies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listed {
+    pub directory: String,
+    pub suite: String,
+    /// None of a flat repository: empty.
+    pub component: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    pub path: String,
+    pub size: u64,
+    /// In hexadecimal digits.
+    pub sha256: String,
+}
+
+/// An index that may be in a bundle, whom it has to be signed by, and the directory of its source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    pub directory: String,
+    pub index: AptSource,
+}
+
+impl Origin {
+    fn is(&self, listed: &Listed) -> bool {
+        self.directory == listed.directory
+            && self.index.suite == listed.suite
+            && self.index.component == listed.component
+    }
+
+    fn listed(&self) -> Listed {
+        Listed {
+            directory: self.directory.clone(),
+            suite: self.index.suite.clone(),
+            component: self.index.component.clone(),
+        }
+    }
+
+    /// Where InRelease and Packages lie in the bundle.
+    fn paths(&self) -> [String; 2] {
+        let below = |path: String| format!("{}/{path}", self.directory);
+        [below(self.index.in_release_path()), below(self.index.packages_path())]
+    }
+}
+
+impl Manifest {
+    /// The bytes of all files together.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(|entry| entry.size).fold(0, u64::saturating_add)
+    }
+
+    /// The archives of images, by their paths in the bundle.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|entry| entry.path.as_str()).filter(|path| path.starts_with("images/"))
+    }
+}
+
+/// Below the bundle's own directory, and nowhere else.
+fn is_plain(path: &str) -> bool {
+    let normal = |part: Component| matches!(part, Component::Normal(_));
+    !path.is_empty()
+        && !path.contains("//")
+        && !path.ends_with('/')
+        && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+        && Path::new(path).components().all(normal)
+        && !path.split('/').any(|part| part == ".")
+}
+
+/// Nothing of it is used.
+fn refused(file: &Path) -> Error {
+    Error::refused(format!("cannot use the bundle `{}`", file.display()))
+}
+
+fn hinted<T>(result: Result<T>) -> Result<T> {
+    result.map_err(|error| {
+        error.or_hint(
+            "copy the bundle again, or have it made again: it is not what `rprov bundle create` wrote",
+        )
+    })
+}

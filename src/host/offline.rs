@@ -1,0 +1,75 @@
+//! A directory in place of the network: what is fetched comes from it, and a package manager reads it instead of its sources.
+
+use crate::error::{Error, OrFail, Result};
+use crate::host::fetch::mask;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// A part of the repositories at their own paths, unpacked and checked.
+#[derive(Clone, Debug)]
+pub struct Offline {
+    pub directory: PathBuf,
+    /// An address of the network, and the directory below ours that stands for it.
+    pub places: Vec<(String, String)>,
+}
+
+impl Offline {
+    /// Where apt finds its sources.
+    pub fn apt_sources(&self) -> PathBuf {
+        self.directory.join("sources.list.d")
+    }
+
+    /// The file that stands for an address, where there is one.
+    pub fn find(&self, url: &str) -> Option<PathBuf> {
+        let (rest, place) = self.places.iter().find_map(|(address, place)| {
+            Some((url.strip_prefix(address.trim_end_matches('/'))?.strip_prefix('/')?, place))
+        })?;
+        let path = self.directory.join(place).join(rest);
+        let plain =
+            Path::new(rest).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        (plain && path.is_file()).then_some(path)
+    }
+
+    /// # Errors
+    /// Nothing stands for the address: absent.
+    pub fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>> {
+        let cannot = || format!("cannot fetch `{}`", mask(url));
+        let path = self.find(url).ok_or_else(|| {
+            Error::refused(cannot())
+                .because("it is not in the bundle, and no connection is made")
+                .absent()
+                .hint("make the bundle with the options that you install with")
+        })?;
+        if fs::metadata(&path).or_fail(cannot)?.len() > limit {
+            return Err(Error::refused(cannot()).because(format!("it is larger than {limit} bytes")));
+        }
+        fs::read(&path).or_fail(cannot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_below_the_directory_that_stands_for_it_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("docker/dists")).unwrap();
+        fs::write(directory.path().join("docker/dists/InRelease"), "signed").unwrap();
+        fs::write(directory.path().join("secret"), "").unwrap();
+        let places = vec![("https://a.example/ubuntu".to_owned(), "docker".to_owned())];
+        let offline = Offline { directory: directory.path().to_owned(), places };
+        assert_eq!(offline.fetch("https://a.example/ubuntu/dists/InRelease", 6).unwrap(), b"signed");
+        assert!(offline.find("https://a.example/ubuntu/./dists/InRelease").is_some());
+        for url in ["dists/Release", "../secret", "dists/../../secret", "dists", ""] {
+            let url = format!("https://a.example/ubuntu/{url}");
+            assert!(offline.fetch(&url, 6).unwrap_err().absent, "{url}");
+        }
+        for url in
+            ["https://a.example/ubuntu-other/dists/InRelease", "https://b.example/ubuntu/dists/InRelease"]
+        {
+            assert!(offline.find(url).is_none(), "{url}");
+        }
+        assert!(!offline.fetch("https://a.example/ubuntu/dists/InRelease", 5).unwrap_err().absent);
+    }
+}

@@ -1,0 +1,67 @@
+//! What is told of a bundle.
+
+use crate::bundle::{Checked, Manifest, Origin};
+use crate::event::Event;
+use std::path::Path;
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+fn packages(manifest: &Manifest) -> usize {
+    manifest.files.iter().filter(|entry| entry.path.ends_with(".deb")).count()
+}
+
+pub fn made(file: &Path, manifest: &Manifest) -> String {
+    let size = std::fs::metadata(file).map(|meta| meta.len()).unwrap_or_default();
+    format!("`{}`: {} packages, {}", file.display(), packages(manifest), megabytes(size))
+}
+
+pub fn is_whole(checked: &Checked) -> String {
+    format!(
+        "the bundle of {} is whole: {} packages in {} signed indexes; no connection is made",
+        checked.manifest.made,
+        checked.packages,
+        checked.origins.len()
+    )
+}
+
+/// The same as events: a check an index, and one of all packages.
+pub fn checks(checked: &Checked) -> Vec<Event> {
+    let check = |id: String, text: String| Event::Check { id, ok: true, text };
+    let index = |origin: &Origin| {
+        let text = format!("signed by {}", origin.index.pin.fingerprints.join(" or "));
+        check(format!("index {}", place(origin)), text)
+    };
+    let mut checks: Vec<Event> = checked.origins.iter().map(index).collect();
+    checks.push(check("packages".into(), format!("{}, each as a signed index lists it", checked.packages)));
+    checks
+}
+
+fn place(origin: &Origin) -> String {
+    let words = [origin.directory.as_str(), &origin.index.suite, &origin.index.component];
+    words.join(" ").trim_end().to_owned()
+}
+
+/// The answer of `bundle verify`.
+pub fn shown(checked: &Checked, title: &str) -> String {
+    let manifest = &checked.manifest;
+    let mut text = format!(
+        "for {title}, {}; made {} by rprov {}\n",
+        manifest.architecture, manifest.made, manifest.rprov
+    );
+    for origin in &checked.origins {
+        let fingerprints = origin.index.pin.fingerprints.join(" or ");
+        text.push_str(&format!("  {:<40} signed by {fingerprints}\n", place(origin)));
+    }
+    text.push_str(&format!("{} packages, each as a signed index lists it:\n", checked.packages));
+    for package in &manifest.packages {
+        text.push_str(&format!("  {package}\n"));
+    }
+    let along = checked.packages.saturating_sub(manifest.packages.len());
+    text.push_str(&format!("  and {along} that come along\n"));
+    for image in manifest.images() {
+        text.push_str(&format!("{image}: whole, and signed by nobody\n"));
+    }
+    text
+}
