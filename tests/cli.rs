@@ -74,7 +74,7 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &["install"],
     &["plan"],
     &["lock"],
@@ -90,6 +90,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["render"],
     &["render", "cloud-init"],
     &["render", "script"],
+    &["render", "ansible"],
     &["completions"],
     &["man"],
 ];

@@ -87,6 +87,11 @@ pub fn tools() -> Result<()> {
         .into_iter()
         .chain((!Path::new(keyring).exists()).then_some("debian-archive-keyring"))
         .collect();
+    install(&missing)
+}
+
+/// Installs packages of the distribution on this machine.
+pub fn install(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -99,7 +104,7 @@ pub fn tools() -> Result<()> {
         run(&["chmod", "755", "/usr/sbin/policy-rc.d"])?;
     }
     let mut argv = vec!["apt-get", "install", "-y", "--no-install-recommends"];
-    argv.extend(&missing);
+    argv.extend(missing);
     let done = run(&["apt-get", "update"]).and_then(|_| run(&argv));
     if ours {
         fs::remove_file(policy).context("removing policy-rc.d")?;

@@ -36,7 +36,7 @@ pub const ALL: &[Scenario] = &[
 ];
 
 /// A booted machine with these cards, and rprov in it.
-fn machine(lab: &Lab, identity: Identity, cards: &[Card]) -> Result<Host> {
+pub fn machine(lab: &Lab, identity: Identity, cards: &[Card]) -> Result<Host> {
     let host = host(lab, identity)?;
     host.cards(cards)?;
     // The pretended kernel lists no modules: this one the engine is refused without.
@@ -51,7 +51,7 @@ fn machine(lab: &Lab, identity: Identity, cards: &[Card]) -> Result<Host> {
 }
 
 /// The card is in reach of the host, of the engine and of a container, and nothing is left to do.
-fn card_works(host: &Host) -> Result<()> {
+pub fn card_works(host: &Host) -> Result<()> {
     host.run(&["nvidia-smi", "-L"])?.ok()?;
     has_toolkit(host, VERSIONS[2])?;
     let log = host.read("/var/log/nvidia-container-runtime.log")?;
@@ -76,7 +76,7 @@ fn reboot(lab: &Lab, identity: Identity) -> Result<()> {
 }
 
 /// The unit has done what was left, and is gone with all that it needed.
-fn resumed(host: &Host) -> Result<()> {
+pub fn resumed(host: &Host) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(180);
     while host.exists("/etc/systemd/system/rprov-resume.service") {
         let state =

@@ -3,6 +3,7 @@
 use crate::scenario::Scenario;
 
 mod adoption;
+mod ansible;
 mod boxes;
 pub mod by_hand;
 pub mod by_hand_dnf;
@@ -58,6 +59,7 @@ pub const ALL: &[&[Scenario]] = &[
     site_daemon::ALL,
     boxes::ALL,
     unattended::ALL,
+    ansible::ALL,
     card::ALL,
     gpu::ALL,
     gpu_driver::ALL,
