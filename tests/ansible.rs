@@ -95,3 +95,17 @@ fn a_playbook_with_other_options_is_not_overwritten_and_an_inventory_never() {
     assert!(text(&other.stderr).contains("move it away"), "{}", text(&other.stderr));
     assert_eq!(fs::read_to_string(play.join("inventory.yml")).unwrap(), "mine\n");
 }
+
+#[test]
+fn what_is_python_compiles() {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/ansible/plugins");
+    for name in ["action/install.py", "modules/install.py"] {
+        let program = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')";
+        // Where there is none, Ansible's own run in the lab tells.
+        let Ok(output) = Command::new("python3").args(["-c", program]).arg(templates.join(name)).output()
+        else {
+            return;
+        };
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+}

@@ -34,6 +34,8 @@ const LONG: Duration = Duration::from_secs(500);
 const ANSIBLE: &[(&str, &str)] = &[
     ("/home/ops/.ansible*", "Ansible's own directory for what it runs, emptied by it"),
     ("/var/log/wtmp.db*", "sessions, written by sshd"),
+    ("/var/log/dnf*", "what the lab itself asks dnf"),
+    ("/var/log/hawkey.log", "what the lab itself asks dnf"),
 ];
 
 /// Without rprov, and with what Ansible needs: SSH and Python.
