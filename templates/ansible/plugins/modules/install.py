@@ -163,7 +163,7 @@ try_again:
   description: Whether nothing is wrong, and it may be tried again. A lock is held, or the network or a mirror is away.
   returned: when rprov ran
   type: bool
-rc:
+exit_code:
   description: The exit code of rprov.
   returned: when rprov ran
   type: int
@@ -210,8 +210,8 @@ SIGNS = {"add": "+", "remove": "-", "change": "~"}
 class Said:
     """What rprov said: its exit code, and its stream of events."""
 
-    def __init__(self, rc, out, err):
-        self.rc = rc
+    def __init__(self, exit_code, out, err):
+        self.exit_code = exit_code
         self.err = err
         self.events = []
         for line in out.splitlines():
@@ -229,7 +229,7 @@ class Said:
     def error(self):
         error = self.last("error")
         if not error:
-            return "rprov ended with exit code %d: %s" % (self.rc, self.err.strip())
+            return "rprov ended with exit code %d: %s" % (self.exit_code, self.err.strip())
         words = [": ".join([error["what"]] + error["because"])] + error["output"]
         if error["hint"]:
             words.append("hint: " + error["hint"])
@@ -296,13 +296,14 @@ def tell(module, said, steps, placed):
     notes = [note["text"] for note in said.all("note")]
     finished = said.last("finished")
     result = dict(
-        rc=said.rc,
+        # Not `rc`: any but 0 of that name is a failure to Ansible, and here a reboot is none.
+        exit_code=said.exit_code,
         changed=bool(lines),
         changes=lines,
         diff={"prepared": "".join("%s %s: %s\n" % (SIGNS[line["sign"]], line["name"], line["text"]) for line in lines)},
         notes=notes,
-        try_again=said.rc == TRY_AGAIN,
-        reboot_required=said.rc == REBOOT,
+        try_again=said.exit_code == TRY_AGAIN,
+        reboot_required=said.exit_code == REBOOT,
         log=finished.get("log"),
         receipt=finished.get("receipt"),
     )
@@ -310,7 +311,7 @@ def tell(module, said, steps, placed):
         # What `install` would not do is a note of the plan.
         for note in notes:
             module.warn(note)
-    if said.rc in (0, REBOOT):
+    if said.exit_code in (0, REBOOT):
         module.exit_json(**result)
     module.fail_json(msg=said.error(), error=said.last("error"), **result)
 
@@ -354,7 +355,7 @@ def main():
     if missing or module.check_mode:
         # Also where it is for real: on a host that rprov does not take nothing is put.
         said = run(module, [files[params["path"]], "plan"] + asked + beside(files, module.tmpdir))
-        taken = said.rc not in (USAGE, REFUSED)
+        taken = said.exit_code not in (USAGE, REFUSED)
         if module.check_mode or not taken:
             tell(module, said, said.last("plan").get("steps", []) if taken else [], missing if taken else [])
 

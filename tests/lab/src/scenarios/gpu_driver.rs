@@ -76,7 +76,7 @@ fn reboot(lab: &Lab, identity: Identity) -> Result<()> {
 }
 
 /// The unit has done what was left, and is gone with all that it needed.
-pub fn resumed(host: &Host) -> Result<()> {
+fn resumed(host: &Host) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(180);
     while host.exists("/etc/systemd/system/rprov-resume.service") {
         let state =

@@ -1,6 +1,6 @@
 //! Machines that nobody sits at: what `rprov render` writes brings them up by itself.
 
-use super::gpu_driver::{card_works, machine, resumed};
+use super::gpu_driver::{card_works, machine};
 use super::product::{host, says};
 use crate::Host;
 use crate::card::Card;
@@ -214,7 +214,9 @@ fn gpu(lab: &Lab, identity: Identity) -> Result<()> {
     let told = host.read("/var/log/cloud-init-output.log")?;
     ensure!(told.contains("rprov: DONE: this machine is a Docker host"), "{told}");
     ensure!(result(&host)?["finished"]["exit"] == 0, "{}", result(&host)?);
-    resumed(&host)?;
+    for path in ["/etc/systemd/system/rprov-resume.service", "/usr/local/libexec/rprov/rprov"] {
+        ensure!(!host.exists(path), "{path} is left");
+    }
     card_works(&host)?;
     runs_a_container(&host)?;
     // Nothing is left for a boot like any other.
