@@ -23,7 +23,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "ansible-carries",
         about: "configuration and keys are carried, and where they or the program are wrong nothing is put on the host",
-        on: &[Identity::Debian12, Identity::Rocky9],
+        on: &[Identity::Debian12],
         run: carries,
     },
 ];
