@@ -74,7 +74,7 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &["install"],
     &["plan"],
     &["lock"],
@@ -94,6 +94,7 @@ const COMMANDS: [&[&str]; 21] = [
     &["bundle", "create"],
     &["bundle", "verify"],
     &["bundle", "install"],
+    &["render", "ansible"],
     &["completions"],
     &["man"],
 ];
@@ -133,7 +134,10 @@ fn what_is_rendered_can_be_read() {
         [(config.as_str(), "CONFIG"), (&own_digest(), "DIGEST"), (std::env::consts::ARCH, "ARCHITECTURE")];
     let named: &[&str] = &["--user", "alice", "--user", "o'brien", "--wait", "5m"];
     let elsewhere: &[&str] = &["--config", &config, "--version", "29", "--url", "https://example.com/rprov"];
-    for (name, what, more) in [("cloud-init", "cloud-init", named), ("script", "script", elsewhere)] {
+    let card: &[&str] = &["--gpu", "--reboot", "--url", "https://example.com/rprov"];
+    for (name, what, more) in
+        [("cloud-init", "cloud-init", named), ("card", "cloud-init", card), ("script", "script", elsewhere)]
+    {
         let arguments = [&["render", what], more].concat();
         is_snapshot(&format!("render-{name}"), &arguments, &run(&arguments), &hidden);
     }

@@ -172,6 +172,8 @@ pub enum RenderCommand {
     CloudInit {
         #[command(flatten)]
         rendered: Rendered,
+        #[command(flatten)]
+        source: ProgramSource,
         /// Put rprov itself into the user-data, for NoCloud: most clouds take 16 to 256 KiB
         #[arg(long, conflicts_with = "url")]
         embed: bool,
@@ -180,6 +182,16 @@ pub enum RenderCommand {
     Script {
         #[command(flatten)]
         rendered: Rendered,
+        #[command(flatten)]
+        source: ProgramSource,
+    },
+    /// A collection for Ansible, with a playbook and an example of an inventory
+    Ansible {
+        #[command(flatten)]
+        rendered: Rendered,
+        /// The directory where it is written
+        #[arg(short, long, value_name = "DIR", default_value = "rprov-ansible")]
+        output: PathBuf,
     },
 }
 
@@ -256,9 +268,17 @@ pub struct Rendered {
     /// Do not prove the engine with a container
     #[arg(long)]
     pub no_smoke: bool,
+    /// Reboot where that is needed; the rest follows by itself
+    #[arg(long)]
+    pub reboot: bool,
     /// How long to wait for locks and for the clock: 90s, 10m, 1h [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = crate::profile::wait)]
     pub wait: Option<std::time::Duration>,
+}
+
+/// How the machine gets the program.
+#[derive(Clone, Debug, Args)]
+pub struct ProgramSource {
     /// Where the machine fetches this very rprov from [default: this version's release]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,

@@ -1,12 +1,14 @@
-//! `rprov render`: the options of an install become user-data or a script.
+//! `rprov render`: the options of an install become user-data, a script, or a playbook.
 
-use super::arguments::{RenderCommand, Rendered, Wanted};
+mod ansible;
+
+use super::arguments::{ProgramSource, RenderCommand, Rendered, Wanted};
 use super::run::Run;
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
 use crate::host::Look;
 use crate::lockfile::Lock;
-use crate::profile::{Config, Gpu, from_here};
+use crate::profile::{Config, from_here};
 use crate::render::{self, File, Program, Unattended};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -23,18 +25,26 @@ const LOCK: &str = "/etc/rprov/rprov.lock";
 pub fn render(run: &mut Run, command: &RenderCommand) -> Result<Exit> {
     let host = run.host(None);
     let text = match command {
-        RenderCommand::CloudInit { rendered, embed } => {
-            let program = if *embed { Program::Embedded(this_program()?) } else { fetched(rendered)? };
+        RenderCommand::CloudInit { rendered, source, embed } => {
+            let program = if *embed { Program::Embedded(this_program()?) } else { fetched(source)? };
             let unattended = unattended(rendered, program, &host)?;
-            let text = render::cloud_init(&unattended, &note(rendered, *embed));
+            let text = render::cloud_init(&unattended, &note(source.url.is_some() || *embed));
             if *embed {
                 run.tell(&Event::Note { text: limits(text.len()) });
             }
             text
         }
-        RenderCommand::Script { rendered } => {
-            let unattended = unattended(rendered, fetched(rendered)?, &host)?;
-            render::script(&unattended, &note(rendered, false))
+        RenderCommand::Script { rendered, source } => {
+            let mut unattended = unattended(rendered, fetched(source)?, &host)?;
+            if unattended.reboots {
+                // Nobody else does.
+                unattended.arguments.push("--reboot".into());
+            }
+            render::script(&unattended, &note(source.url.is_some()))
+        }
+        RenderCommand::Ansible { rendered, output } => {
+            ansible::write(run, rendered, output)?;
+            return Ok(Exit::Done);
         }
     };
     crate::ui::answer(&text);
@@ -60,7 +70,7 @@ fn unattended(rendered: &Rendered, program: Program, host: &dyn Look) -> Result<
     }
     lay_over(&mut table, wanted, rendered.wait);
     let text = toml::to_string(&table).or_fail(|| "cannot write the configuration".into())?;
-    let config = Config::parse("the options", &text)?;
+    Config::parse("the options", &text)?;
     if !table.is_empty() {
         files.push(File { path: CONFIGURATION.into(), bytes: text.into_bytes() });
     }
@@ -70,7 +80,7 @@ fn unattended(rendered: &Rendered, program: Program, host: &dyn Look) -> Result<
         files.push(File { path: LOCK.into(), bytes });
     }
     let arguments = arguments(rendered);
-    Ok(Unattended { program, files, arguments, reboots: matches!(config.gpu, Some(Gpu::On | Gpu::Auto)) })
+    Ok(Unattended { program, files, arguments, reboots: rendered.reboot })
 }
 
 /// The command line over the configuration: so the machine keeps what it was made with.
@@ -123,9 +133,9 @@ fn arguments(rendered: &Rendered) -> Vec<String> {
     words.chain(wanted.driver.iter().map(|driver| format!("--driver={driver}"))).collect()
 }
 
-fn fetched(rendered: &Rendered) -> Result<Program> {
+fn fetched(source: &ProgramSource) -> Result<Program> {
     let sha256 = HEXLOWER.encode(&Sha256::digest(this_program()?));
-    let url = rendered.url.clone().unwrap_or_else(release);
+    let url = source.url.clone().unwrap_or_else(release);
     if url.starts_with("https://") || url.starts_with("http://") {
         return Ok(Program::At { url, sha256 });
     }
@@ -143,13 +153,13 @@ fn release() -> String {
 }
 
 /// What whoever reads it has to know.
-fn note(rendered: &Rendered, embed: bool) -> String {
+fn note(is_reachable: bool) -> String {
     let mut lines = vec![format!(
         "# Rendered by rprov {}: rprov {}",
         env!("CARGO_PKG_VERSION"),
         super::typed().join(" ")
     )];
-    if rendered.url.is_none() && !embed {
+    if !is_reachable {
         lines.push(
             "# The address of rprov is that of this version's release, and has to exist: see --url.".into(),
         );
@@ -161,7 +171,7 @@ fn note(rendered: &Rendered, embed: bool) -> String {
 fn limits(length: usize) -> String {
     format!(
         "the user-data has {} KiB: NoCloud takes that; Amazon EC2 takes 16 KiB, Azure 64, Google Cloud 256, \
-         OpenStack 64, Hetzner 32, Oracle Cloud 32",
+         OpenStack 48, Hetzner 32, DigitalOcean 64, Oracle Cloud 23",
         length.div_ceil(1024)
     )
 }

@@ -1,4 +1,8 @@
-//! Writes an install down for machines that start unattended: as user-data of cloud-init, or as a script.
+//! Writes an install down for machines that nobody sits at: as user-data of cloud-init, as a script, or for Ansible.
+
+mod ansible;
+
+pub use ansible::{INVENTORY, PLAYBOOK, Playbook, ansible};
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -13,7 +17,7 @@ pub struct Unattended {
     pub files: Vec<File>,
     /// The arguments of rprov.
     pub arguments: Vec<String>,
-    /// Whether a reboot may be needed on the way.
+    /// Whether it may reboot on the way.
     pub reboots: bool,
 }
 
@@ -36,6 +40,8 @@ pub struct File {
 const PROGRAM: &str = "/usr/local/bin/rprov";
 /// Where cloud-init puts the script that it runs.
 const SCRIPT: &str = "/usr/local/libexec/rprov/unattended";
+/// What cloud-init runs at every boot.
+const EVERY_BOOT: &str = "/var/lib/cloud/scripts/per-boot/rprov";
 /// How often what is away is tried, 15 seconds apart.
 const TRIES: &str = "40";
 
@@ -48,9 +54,10 @@ pub fn script(unattended: &Unattended, note: &str) -> String {
 }
 
 /// User-data: `write_files`, and one command in `runcmd`. cloud-init fails where it fails, and reboots at its own end
-/// where a driver needs that: a machine that goes down in the middle of cloud-init never tells how it ended.
+/// where a driver needs that: a machine that goes down in the middle of cloud-init never tells how it ended. At the next
+/// boot it is done when what was left is done.
 ///
-/// Source: cloud-init's modules `write_files`, `runcmd` and `power_state_change`.
+/// Source: cloud-init's modules `write_files`, `runcmd`, `scripts_per_boot` and `power_state_change`.
 pub fn cloud_init(unattended: &Unattended, note: &str) -> String {
     let mut files: Vec<Value> = unattended.files.iter().map(|file| written(file, "0600")).collect();
     if let Program::Embedded(bytes) = &unattended.program {
@@ -61,6 +68,10 @@ pub fn cloud_init(unattended: &Unattended, note: &str) -> String {
     }
     let script = File { path: SCRIPT.into(), bytes: pieces(unattended, "", "").into_bytes() };
     files.push(written(&script, "0755"));
+    if unattended.reboots {
+        let bytes = include_bytes!("../../templates/unattended/after-reboot.sh").to_vec();
+        files.push(written(&File { path: EVERY_BOOT.into(), bytes }, "0755"));
+    }
     // 6 is an install that goes on after the reboot.
     let run = format!("{SCRIPT} || [ $? -eq 6 ]");
     let mut text = format!("#cloud-config\n{note}write_files:\n");

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 
 /// How long a command may take that names no time of its own.
 pub const PATIENCE: Duration = Duration::from_secs(180);
-const BOOT: Duration = Duration::from_secs(90);
+/// With all that a first boot does.
+const BOOT: Duration = Duration::from_secs(400);
 
 pub struct Host {
     lab: Lab,
@@ -138,6 +139,15 @@ impl Host {
 
     /// Boots, and waits until systemd has started everything.
     pub fn boot(&mut self) -> Result<()> {
+        let start = Instant::now();
+        self.power_on()?;
+        self.wait_for_systemd(start)?;
+        self.note(&format!("booted in {:.1} s", start.elapsed().as_secs_f32()));
+        Ok(())
+    }
+
+    /// Boots, and waits for nothing: what starts may end the boot by itself.
+    pub fn power_on(&mut self) -> Result<()> {
         if self.boot.is_some() {
             bail!("the host runs already");
         }
@@ -154,10 +164,7 @@ impl Host {
         };
         self.boot = Some(Boot { nspawn: Some(nspawn), leader });
         self.lab.shared.run.record(leader)?;
-        self.give_address(leader)?;
-        self.wait_for_systemd(start)?;
-        self.note(&format!("booted in {:.1} s", start.elapsed().as_secs_f32()));
-        Ok(())
+        self.give_address(leader)
     }
 
     fn nspawn(&self) -> Result<Child> {
@@ -306,7 +313,8 @@ impl Host {
         self.boot()
     }
 
-    fn ended(&mut self, timeout: Duration) -> Result<()> {
+    /// Waits for an end that something in the host has ordered.
+    pub fn ended(&mut self, timeout: Duration) -> Result<()> {
         let end = Instant::now() + timeout;
         let Some(boot) = self.boot.as_mut() else { return Ok(()) };
         loop {

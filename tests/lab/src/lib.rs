@@ -1,5 +1,6 @@
 //! The lab: base systems, identities, a signed mirror and booted hosts, for scenarios that try rprov for real.
 
+pub mod ansible;
 pub mod archive;
 pub mod base;
 pub mod bench;
@@ -37,6 +38,7 @@ pub mod scenario;
 pub mod scenarios;
 pub mod server;
 pub mod sh;
+pub mod ssh;
 pub mod stub;
 pub mod toolkit;
 pub mod tree;

@@ -87,11 +87,14 @@ pub fn tools() -> Result<()> {
         .into_iter()
         .chain((!Path::new(keyring).exists()).then_some("debian-archive-keyring"))
         .collect();
-    if missing.is_empty() { Ok(()) } else { install(&missing) }
+    install(&missing)
 }
 
 /// Installs packages of the distribution on this machine, without starting what they bring.
 pub fn install(missing: &[&str]) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
     println!("lab: installing {}", missing.join(" "));
     // nginx's package starts a server of its own; policy-rc.d is the distribution's way to say no.
     let policy = Path::new("/usr/sbin/policy-rc.d");

@@ -3,6 +3,7 @@
 use crate::scenario::Scenario;
 
 mod adoption;
+mod ansible;
 mod boxes;
 mod bundle;
 pub mod by_hand;
@@ -69,6 +70,7 @@ pub const ALL: &[&[Scenario]] = &[
     boxes::ALL,
     unattended::ALL,
     bundle::ALL,
+    ansible::ALL,
     card::ALL,
     gpu::ALL,
     gpu_driver::ALL,

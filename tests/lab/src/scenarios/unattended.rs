@@ -1,10 +1,13 @@
 //! Machines that nobody sits at: what `rprov render` writes brings them up by itself.
 
+use super::gpu_driver::{card_works, machine};
 use super::product::{host, says};
 use crate::Host;
+use crate::card::Card;
 use crate::identity::Identity;
 use crate::keys::Key;
 use crate::lab::Lab;
+use crate::mirror::Variant;
 use crate::run::Output;
 use crate::scenario::Scenario;
 use anyhow::{Context, Result, ensure};
@@ -23,6 +26,18 @@ pub const ALL: &[Scenario] = &[
         about: "where a key is not the pinned one, cloud-init tells an error, and why",
         on: &[Identity::Debian12],
         run: wrong_key,
+    },
+    Scenario {
+        name: "unattended-late-mirror",
+        about: "where the mirror is down for the first two minutes, cloud-init waits and succeeds",
+        on: &[Identity::Ubuntu2404],
+        run: late_mirror,
+    },
+    Scenario {
+        name: "unattended-gpu",
+        about: "cloud-init reboots for a driver, and is done when what was left is done; where that fails it is an error",
+        on: &[Identity::Ubuntu2404],
+        run: gpu,
     },
     Scenario {
         name: "unattended-script",
@@ -52,7 +67,10 @@ const CLOUD: &str =
 
 /// A host with cloud-init, and rprov where only the web has it.
 fn cloud_host(lab: &Lab, identity: Identity) -> Result<Host> {
-    let host = host(lab, identity)?;
+    with_cloud_init(host(lab, identity)?)
+}
+
+fn with_cloud_init(host: Host) -> Result<Host> {
     host.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends cloud-init")?
         .ok()?;
     host.write("/etc/cloud/cloud.cfg.d/99-lab.cfg", CLOUD)?;
@@ -73,14 +91,23 @@ fn rendered(host: &Host, what: &str, more: &[&str]) -> Result<String> {
 
 /// A first boot with this user-data.
 fn first_boot(host: &mut Host, user_data: &str) -> Result<Output> {
+    seed(host, user_data)?;
+    host.reboot()?;
+    status(host)
+}
+
+fn status(host: &Host) -> Result<Output> {
+    host.run_within(LONG, &["cloud-init", "status", "--wait", "--long"])
+}
+
+/// What cloud-init finds at the next boot.
+fn seed(host: &Host, user_data: &str) -> Result<()> {
     host.write("/var/lib/cloud/seed/nocloud/meta-data", "instance-id: lab\n")?;
     host.write("/var/lib/cloud/seed/nocloud/user-data", user_data)?;
     let valid =
         host.run(&["cloud-init", "schema", "--config-file", "/var/lib/cloud/seed/nocloud/user-data"])?;
     says(&valid.ok()?, &["Valid"])?;
-    host.run(&["cloud-init", "clean", "--logs"])?.ok()?;
-    host.reboot()?;
-    host.run_within(LONG, &["cloud-init", "status", "--wait", "--long"])
+    host.run(&["cloud-init", "clean", "--logs"])?.ok().map(drop)
 }
 
 fn result(host: &Host) -> Result<Value> {
@@ -139,6 +166,62 @@ fn wrong_key(lab: &Lab, identity: Identity) -> Result<()> {
         "a source with the wrong key was written"
     );
     Ok(())
+}
+
+/// Brings the mirror back two minutes after the host has started.
+const MIRROR: &str = "[Service]\nExecStart=/bin/sh -c 'sleep 120; cat /srv/hosts >/etc/hosts'\n\n\
+    [Install]\nWantedBy=multi-user.target\n";
+
+fn late_mirror(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = cloud_host(lab, identity)?;
+    let user_data = rendered(&host, "cloud-init", &["--url", URL])?;
+    host.write("/srv/hosts", host.read("/etc/hosts")?)?;
+    host.write("/etc/systemd/system/lab-mirror.service", MIRROR)?;
+    host.run(&["systemctl", "enable", "lab-mirror"])?.ok()?;
+    host.mirror(Variant::Refused)?;
+    let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?.ok()?;
+    says(&status, &["status: done"])?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    for word in ["\"exit\":5", "rprov: DONE"] {
+        ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
+    }
+    runs_a_container(&host)
+}
+
+fn gpu(lab: &Lab, identity: Identity) -> Result<()> {
+    let card = machine(lab, identity, &[Card::L4])?;
+    card.nouveau()?;
+    let mut host = with_cloud_init(card)?;
+    let user_data = rendered(&host, "cloud-init", &["--url", URL, "--gpu", "--reboot"])?;
+    seed(&host, &format!("{user_data}{CAROL}"))?;
+    host.stop()?;
+    host.power_on()?;
+    host.ended(LONG)?;
+
+    let mut unlucky = host.copy()?;
+    unlucky.mirror(Variant::Refused)?;
+    unlucky.boot()?;
+    says(&status(&unlucky)?, &["status: error"])?;
+    let told = unlucky.read("/var/log/cloud-init-output.log")?;
+    for word in ["rprov: DONE but for a reboot", "rprov: FAILED after the reboot"] {
+        ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
+    }
+    ensure!(result(&unlucky)?["finished"]["exit"] == 5, "{}", result(&unlucky)?);
+    drop(unlucky);
+
+    host.boot()?;
+    says(&status(&host)?.ok()?, &["status: done"])?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    ensure!(told.contains("rprov: DONE: this machine is a Docker host"), "{told}");
+    ensure!(result(&host)?["finished"]["exit"] == 0, "{}", result(&host)?);
+    for path in ["/etc/systemd/system/rprov-resume.service", "/usr/local/libexec/rprov/rprov"] {
+        ensure!(!host.exists(path), "{path} is left");
+    }
+    card_works(&host)?;
+    runs_a_container(&host)?;
+    // Nothing is left for a boot like any other.
+    host.reboot()?;
+    says(&status(&host)?.ok()?, &["status: done"])
 }
 
 fn script(lab: &Lab, identity: Identity) -> Result<()> {
