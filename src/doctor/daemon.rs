@@ -336,6 +336,14 @@ fn failed(case: &Case) -> Result<Answer> {
             .into());
     };
     let known = explain::first(journal);
+    if known.is_some_and(|cause| mended_since(case, &cause.id)) {
+        let fix = Fix::asked("start it", run_docker())
+            .then(Consequence::RestartUnit { unit: "docker.service".into() })
+            .types("systemctl reset-failed docker.service && systemctl start docker.service");
+        let cause =
+            "the daemon did not come up for its daemon.json, which is right by now: nobody has started it";
+        return Ok(Finding::new(cause, fix).saw(first.to_owned()).into());
+    }
     let cause = match known {
         Some(cause) => format!("the daemon does not come up: {}", cause.says),
         None => "the daemon does not come up, for the reason that it gives itself".to_owned(),
@@ -348,6 +356,12 @@ fn failed(case: &Case) -> Result<Answer> {
         .saw(first.to_owned())
         .saw(format!("docker.service is {state} ({result})"))
         .into())
+}
+
+/// The journal tells of the last start; daemon.json may be another since.
+fn mended_since(case: &Case, id: &str) -> bool {
+    let check = super::checks().find(|check| check.id == id && id.starts_with("daemon-json-"));
+    check.is_some_and(|check| check.ask(case) == Answer::Fine)
 }
 
 fn start_limit(case: &Case) -> Result<Answer> {

@@ -394,6 +394,18 @@ fn a_host_that_is_about_to_get_an_engine_is_asked_as_if_it_had_one() {
 }
 
 #[test]
+fn a_daemon_json_that_was_mended_since_the_last_start_leaves_a_daemon_to_be_started() {
+    let said = "unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid JSON";
+    let host = down(healthy(), said).file("/etc/docker/daemon.json", "{\"debug\": true}");
+    let report = root(&host, Some("alice"), &["daemon-failed"]);
+    assert_eq!(report.findings[0].fix.class, super::Class::Asked, "{report:#?}");
+    assert!(!report.fixes["daemon-failed"].wants.is_empty());
+    let broken = down(healthy(), said).file("/etc/docker/daemon.json", "{\"debug\": true,}");
+    let report = root(&broken, Some("alice"), &["daemon-failed"]);
+    assert_eq!(report.findings[0].fix.class, super::Class::Told, "{report:#?}");
+}
+
+#[test]
 fn nothing_is_quoted_from_a_home_that_is_not_the_callers() {
     let secret = "unix:///home/alice/very-secret.sock";
     let host = healthy().file("/home/alice/.profile", format!("export DOCKER_HOST={secret}\n")).file(
