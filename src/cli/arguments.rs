@@ -56,12 +56,8 @@ pub enum Command {
         wanted: Wanted,
         #[command(flatten)]
         changing: Changing,
-        /// Do not prove the engine with a container
-        #[arg(long)]
-        no_smoke: bool,
-        /// Reboot where that is needed; the rest follows by itself
-        #[arg(long)]
-        reboot: bool,
+        #[command(flatten)]
+        end: End,
     },
     /// Show what install would change
     Plan {
@@ -217,12 +213,8 @@ pub enum BundleCommand {
         wanted: Wanted,
         #[command(flatten)]
         changing: Changing,
-        /// Do not prove the engine with a container
-        #[arg(long)]
-        no_smoke: bool,
-        /// Reboot where that is needed; the rest follows by itself
-        #[arg(long)]
-        reboot: bool,
+        #[command(flatten)]
+        end: End,
     },
 }
 
@@ -265,15 +257,22 @@ pub struct Fetched {
 pub struct Rendered {
     #[command(flatten)]
     pub wanted: Wanted,
+    #[command(flatten)]
+    pub end: End,
+    /// How long to wait for locks and for the clock: 90s, 10m, 1h [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = crate::profile::wait)]
+    pub wait: Option<std::time::Duration>,
+}
+
+/// How an install ends.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct End {
     /// Do not prove the engine with a container
     #[arg(long)]
     pub no_smoke: bool,
     /// Reboot where that is needed; the rest follows by itself
     #[arg(long)]
     pub reboot: bool,
-    /// How long to wait for locks and for the clock: 90s, 10m, 1h [default: 10m]
-    #[arg(long, value_name = "DURATION", value_parser = crate::profile::wait)]
-    pub wait: Option<std::time::Duration>,
 }
 
 /// How the machine gets the program.

@@ -1,7 +1,7 @@
 //! `rprov bundle`: what an install needs of the network, made into one file, checked, and installed from.
 
-use super::arguments::{BundleCommand, Changing, Configuration, Fetched, Wanted};
-use super::install::{self, End};
+use super::arguments::{BundleCommand, Changing, Configuration, End, Fetched, Wanted};
+use super::install;
 use super::run::Run;
 use crate::bundle::{self, Asked, Checked, Manifest, Origin};
 use crate::error::{Error, Exit, Result};
@@ -18,9 +18,7 @@ pub fn bundle(run: &mut Run, command: &BundleCommand) -> Result<Exit> {
     match command {
         BundleCommand::Create { fetched } => create(run, fetched),
         BundleCommand::Verify { file, configuration } => verify(run, file, configuration),
-        BundleCommand::Install { file, wanted, changing, no_smoke, reboot } => {
-            install(run, file, wanted, changing, End { no_smoke: *no_smoke, reboot: *reboot })
-        }
+        BundleCommand::Install { file, wanted, changing, end } => install(run, file, wanted, changing, *end),
     }
 }
 

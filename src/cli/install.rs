@@ -1,6 +1,6 @@
 //! `rprov install` and `rprov plan`: the same steps, looked at; the one makes them, the other shows them.
 
-use super::arguments::{Changing, Configuration, Wanted};
+use super::arguments::{Changing, Configuration, End, Wanted};
 use super::resume;
 use super::run::{Run, lock};
 use super::verify;
@@ -40,13 +40,7 @@ pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
 
 const IMAGE: &str = "systemd does not run here: nothing was started or tried; the engine starts when a machine of this image boots";
 
-/// How a run ends.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    pub no_smoke: bool,
-    pub reboot: bool,
-}
-
+/// Makes this machine what is wanted of it.
 pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) -> Result<Exit> {
     let asking = run.host(None);
     super::may_change_files(&facts::gather(&asking)?)?;

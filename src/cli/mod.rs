@@ -28,8 +28,7 @@ pub fn run(cli: Cli) -> Exit {
     let manner = cli.told.manner();
     manner.trace();
     match cli.command {
-        Command::Install { wanted, changing, no_smoke, reboot } => {
-            let end = install::End { no_smoke, reboot };
+        Command::Install { wanted, changing, end } => {
             Run::new("install", manner).carry_out(|run| install::install(run, &wanted, &changing, end))
         }
         Command::Resume => Run::new("install", manner).carry_out(resume::resume),

@@ -80,7 +80,7 @@ fn unattended(rendered: &Rendered, program: Program, host: &dyn Look) -> Result<
         files.push(File { path: LOCK.into(), bytes });
     }
     let arguments = arguments(rendered);
-    Ok(Unattended { program, files, arguments, reboots: rendered.reboot })
+    Ok(Unattended { program, files, arguments, reboots: rendered.end.reboot })
 }
 
 /// The command line over the configuration: so the machine keeps what it was made with.
@@ -127,7 +127,7 @@ fn arguments(rendered: &Rendered) -> Vec<String> {
         (wanted.upgrade, vec!["--upgrade"]),
         (wanted.allow_downgrade, vec!["--allow-downgrade"]),
         (wanted.locked.is_some(), vec!["--locked", LOCK]),
-        (rendered.no_smoke, vec!["--no-smoke"]),
+        (rendered.end.no_smoke, vec!["--no-smoke"]),
     ];
     let words = given.into_iter().filter(|(is, _)| *is).flat_map(|(_, words)| words).map(str::to_owned);
     words.chain(wanted.driver.iter().map(|driver| format!("--driver={driver}"))).collect()

@@ -134,13 +134,13 @@ fn again(run: &mut Run) -> Result<Exit> {
     let typed = Cli::try_parse_from(std::iter::once("rprov".to_owned()).chain(arguments))
         .or_fail(|| "cannot read what was asked for before the reboot".into())?;
     match typed.command {
-        Typed::Install { wanted, changing, no_smoke, reboot } => {
+        Typed::Install { wanted, changing, end } => {
             let changing = Changing { yes: true, ..changing };
-            install::install(run, &wanted, &changing, install::End { no_smoke, reboot })
+            install::install(run, &wanted, &changing, end)
         }
-        Typed::Bundle { command: BundleCommand::Install { file, wanted, changing, no_smoke, reboot } } => {
+        Typed::Bundle { command: BundleCommand::Install { file, wanted, changing, end } } => {
             let changing = Changing { yes: true, ..changing };
-            bundle::bundle(run, &BundleCommand::Install { file, wanted, changing, no_smoke, reboot })
+            bundle::bundle(run, &BundleCommand::Install { file, wanted, changing, end })
         }
         _ => Err(Error::failed("cannot go on").because("what was asked for was no install")),
     }

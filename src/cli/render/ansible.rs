@@ -61,7 +61,7 @@ fn playbook(rendered: &Rendered, host: &dyn Look) -> Result<Playbook> {
         ("registry_image", wanted.registry_image.as_ref().map(|path| json!(path))),
         ("upgrade", wanted.upgrade.then_some(json!(true))),
         ("allow_downgrade", wanted.allow_downgrade.then_some(json!(true))),
-        ("smoke", rendered.no_smoke.then_some(json!(false))),
+        ("smoke", rendered.end.no_smoke.then_some(json!(false))),
     ];
     options.extend(given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     let mut files = Vec::new();
@@ -88,5 +88,5 @@ fn playbook(rendered: &Rendered, host: &dyn Look) -> Result<Playbook> {
         options.insert("locked".into(), carry(Path::new(LOCK), bytes));
     }
     let binary = fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("rprov"));
-    Ok(Playbook { binary, options, files, reboots: rendered.reboot })
+    Ok(Playbook { binary, options, files, reboots: rendered.end.reboot })
 }
