@@ -57,7 +57,7 @@ pub fn install(run: &mut Run, wanted: &Wanted, changing: &Changing, end: End) ->
     let reboots = gpu.as_ref().is_some_and(Decided::reboots);
     if plan.is_empty() && owed.is_empty() {
         if reboots {
-            resume::arm(&host)?;
+            make(run, &plan, &earlier, &settings, reboots, &host)?;
             return resume::reboot(run, end.reboot, &host);
         }
         resume::disarm(&host)?;

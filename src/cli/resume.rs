@@ -53,8 +53,8 @@ pub fn arm(host: &dyn Touch) -> Result<()> {
     let mut state = state(host)?.unwrap_or_default();
     if state.attempts >= ATTEMPTS {
         return Err(Error::failed("cannot finish what needed a reboot")
-            .because(format!("after {ATTEMPTS} reboots the kernel's own driver is still loaded"))
-            .hint("look who loads it: `lsmod | grep nouveau`, `lsinitramfs` or `lsinitrd`; then run rprov again"));
+            .because(format!("after {ATTEMPTS} reboots it needs another one"))
+            .hint("look whether the kernel's own driver is loaded (`lsmod | grep nouveau`), and whether the kernel that runs has modules (`ls /lib/modules; uname -r`); then run rprov again"));
     }
     for directory in DIRECTORIES {
         if !host.exists(Path::new(directory))? {

@@ -35,6 +35,7 @@ pub fn uninstall(run: &mut Run, dry_run: bool, how: How, changing: &Changing) ->
     }
     receipt::sweep(&all, &host)?;
     if ways.is_empty() {
+        resume::disarm(&host)?;
         receipt::forget(Path::new("/"))?;
         return Ok(Exit::Done);
     }

@@ -35,6 +35,9 @@ pub struct Gpu {
     /// The headers of the running kernel, without which nothing can be built for it.
     #[serde(skip_serializing_if = "is_false")]
     pub headers: bool,
+    /// The kernel was updated: the modules on disk are those of another one than runs.
+    #[serde(skip_serializing_if = "is_false")]
+    pub stale_kernel: bool,
     /// Versions that DKMS knows, in whatever state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dkms: Vec<String>,
@@ -160,6 +163,7 @@ pub(super) fn gpu(host: &dyn Look, kernel: &str) -> Option<Gpu> {
     }
     let names = |path: &str| host.list(Path::new(path)).unwrap_or_default();
     let modules = text(host, &format!("/lib/modules/{kernel}/modules.dep"));
+    let kernels = names("/lib/modules");
     let nodes = names("/dev").into_iter().filter(|name| name.starts_with("nvidia"));
     Some(Gpu {
         cards,
@@ -173,6 +177,7 @@ pub(super) fn gpu(host: &dyn Look, kernel: &str) -> Option<Gpu> {
         secure_boot: host.read(Path::new(SECURE_BOOT)).ok().flatten().is_some_and(|b| b.get(4) == Some(&1)),
         // Rpm's kernels bring the link, which leads nowhere until the headers come.
         headers: !names(&format!("/lib/modules/{kernel}/build")).is_empty(),
+        stale_kernel: !kernels.is_empty() && !kernels.iter().any(|name| name == kernel),
         dkms: names("/var/lib/dkms/nvidia").into_iter().filter(|name| is_version(name)).collect(),
         mig: names("/proc/driver/nvidia/capabilities")
             .iter()

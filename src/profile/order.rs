@@ -47,6 +47,9 @@ pub fn steps(settings: &Settings, facts: &Facts, lock: Option<&Lock>, upgrade: b
     let mut steps = Vec::new();
     let toolkit: Vec<String> = gpu.iter().flat_map(|gpu| gpu.packages.keys()).cloned().collect();
     if let Some(driver) = gpu.as_ref().and_then(|gpu| gpu.driver.as_ref()) {
+        if driver.stale_kernel {
+            return Ok(steps);
+        }
         steps.extend(driver_steps(driver, manager, &toolkit)?);
         // The rest waits: what it brings looks for the driver when it is set up.
         if driver.nouveau {

@@ -97,6 +97,8 @@ pub struct Decided {
     pub made: Vec<PathBuf>,
     /// The kernel's own driver is in the way, and stays loaded until the next boot.
     pub nouveau: bool,
+    /// Nothing can be built for the kernel that runs: all of it waits for the one that is installed.
+    pub stale_kernel: bool,
 }
 
 impl Settings {
@@ -281,6 +283,7 @@ fn bare(branch: &Branch, flavour: Flavour, units: &[String], driver: &Driver, gp
         units: with_fabric(units, driver, gpu),
         made: driver.made.clone(),
         nouveau: gpu.nouveau,
+        stale_kernel: gpu.stale_kernel,
     }
 }
 

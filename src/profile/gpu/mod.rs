@@ -131,7 +131,7 @@ pub struct Decided {
 impl Decided {
     /// Whether the rest has to wait for a reboot.
     pub fn reboots(&self) -> bool {
-        self.driver.as_ref().is_some_and(|driver| driver.nouveau)
+        self.driver.as_ref().is_some_and(|driver| driver.nouveau || driver.stale_kernel)
     }
 }
 

@@ -205,6 +205,8 @@ fn what_comes_fits_the_host() {
     assert!(switched.packages["nvidia-fabricmanager"].together, "it has the driver's version");
     assert!(switched.units.contains(&"nvidia-fabricmanager.service".to_owned()));
     assert!(driver(&host(NOBLE, &["27b8"]).directory("/sys/module/nouveau")).nouveau);
+    let updated = host(NOBLE, &["27b8"]).directory("/lib/modules/6.8.0-99-generic");
+    assert!(driver(&updated).stale_kernel && !noble.stale_kernel);
 }
 
 #[test]

@@ -28,6 +28,12 @@ pub const ALL: &[Scenario] = &[
         run: cut_off,
     },
     Scenario {
+        name: "gpu-reboot-kernel",
+        about: "a kernel that was updated and does not run yet: nothing is installed for the old one, and all of it after the reboot",
+        on: &[Identity::Ubuntu2404, Identity::Rhel9],
+        run: new_kernel,
+    },
+    Scenario {
         name: "gpu-resume-gives-up",
         about: "two attempts that fail leave a failed unit, no third one, and the same command by hand finishes",
         on: &[Identity::Ubuntu2404],
@@ -89,6 +95,27 @@ fn cut_off(lab: &Lab, identity: Identity) -> Result<()> {
     host.remove(&format!("/etc/systemd/system/{UNIT}.d"))?;
     host.reboot()?;
     resumed(&host, "attempt 2 of 2")?;
+    card_works(&host)
+}
+
+fn new_kernel(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = machine(lab, identity, &[Card::L4])?;
+    let fresh = host.state()?;
+    // The pretended kernel stays the same: what is on the disk is another one's until the reboot.
+    let modules = format!("/lib/modules/{}", host.kernel());
+    let aside = |from: &str, to: &str| host.sh(&format!("mv {from} {to}"))?.ok().map(drop);
+    aside(&modules, "/lib/modules/9.9.9-new")?;
+    let said = host.run_within(LONG, INSTALL)?.code_is(6)?;
+    says(&said, &["needs a reboot", "systemctl reboot"])?;
+    says(&host.run_within(LONG, &["rprov", "uninstall", "--yes"])?.ok()?, &["nothing to take back"])?;
+    ensure!(!host.exists(&format!("/etc/systemd/system/{UNIT}")), "the unit is left");
+    aside("/lib/modules/9.9.9-new", &modules)?;
+    back(&fresh, &host.state()?, EXCEPTIONS)?;
+    aside(&modules, "/lib/modules/9.9.9-new")?;
+    host.run_within(LONG, INSTALL)?.code_is(6)?;
+    aside("/lib/modules/9.9.9-new", &modules)?;
+    host.reboot()?;
+    resumed(&host, "attempt 1 of 2")?;
     card_works(&host)
 }
 
