@@ -224,7 +224,9 @@ impl Engine<'_> {
         run.extend(mounts.iter().flat_map(|mount| ["-v", mount]));
         run.extend(["--entrypoint", "/usr/bin/nvidia-smi", tag, "-L"]);
         let output = self.docker(&run)?;
-        let said = if output.ok() { output.stdout.trim() } else { last_line(&output.stderr) };
+        // NVIDIA's program tells its troubles on standard output.
+        let all = format!("{}{}", output.stdout, output.stderr);
+        let said = if output.ok() { output.stdout.trim() } else { last_line(&all) };
         self.host.tell(Event::Check {
             id: "smoke-gpu-smi".into(),
             ok: output.ok(),

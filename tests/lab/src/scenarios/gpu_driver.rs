@@ -1,8 +1,9 @@
 //! `rprov install --gpu`: a driver for the card, a reboot where it needs one, and containers that get the card.
 
+use super::card_by_hand;
 use super::common::{LONG, leaves_all_alone, packages_are_whole};
 use super::gpu::{CDI, DAEMON, has_toolkit};
-use super::product::{host, rprov, says, uninstall};
+use super::product::{does_not_say, host, rprov, says, uninstall};
 use super::uninstall::{EXCEPTIONS, back};
 use crate::Host;
 use crate::card::{Card, Firmware};
@@ -26,6 +27,12 @@ pub const ALL: &[Scenario] = &[
         about: "without nouveau the driver is loaded at once, and an uninstall leaves the same tree",
         on: &[Identity::Debian12, Identity::Ubuntu2404, Identity::Rhel9, Identity::Amazon2023],
         run: driver,
+    },
+    Scenario {
+        name: "gpu-driver-theirs",
+        about: "a driver that somebody installed stays through install and uninstall; with another library it is refused",
+        on: &[Identity::Ubuntu2404],
+        run: theirs,
     },
     Scenario {
         name: "gpu-driver-distribution",
@@ -123,6 +130,29 @@ fn driver(lab: &Lab, identity: Identity) -> Result<()> {
 
 /// What the scenario itself asks of dnf.
 const ASKED: &[(&str, &str)] = &[("/var/cache/dnf*", "dnf's own lists")];
+
+fn theirs(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = machine(lab, identity, &[Card::L4])?;
+    card_by_hand::cuda_source(&host)?;
+    let headers = format!("linux-headers-{}", host.kernel());
+    card_by_hand::install(&host, &[&headers, "nvidia-driver-pinning-580"])?;
+    card_by_hand::install(&host, &["nvidia-open"])?;
+    host.run(&["modprobe", "nvidia-uvm"])?.ok()?;
+    let before = host.state()?;
+    let said = rprov(&host, &install(&host))?.ok()?;
+    does_not_say(&said, &["+ nvidia-open", "the source of the driver"])?;
+    card_works(&host)?;
+    uninstall(&host, &["--purge-data"])?;
+    host.run(&["nvidia-smi", "-L"])?.ok()?;
+    back(&before, &host.state()?, EXCEPTIONS)?;
+    let loaded = "/sys/module/nvidia/version";
+    let version = host.read(loaded)?;
+    let told = "/proc/driver/nvidia/version";
+    host.sh(&format!("echo 570.86.15 > {loaded}; sed -i s/{}/570.86.15/ {told}", version.trim()))?.ok()?;
+    let argv = [&["rprov"], install(&host).as_slice()].concat();
+    let words = ["the loaded module is 570.86.15", version.trim(), "systemctl reboot"];
+    leaves_all_alone(&host, &argv, 4, &words).map(drop)
+}
 
 fn of_the_distribution(lab: &Lab, identity: Identity) -> Result<()> {
     let host = machine(lab, identity, &[Card::L4])?;
