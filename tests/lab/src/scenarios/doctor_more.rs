@@ -30,6 +30,12 @@ pub const ALL: &[Scenario] = &[
         run: docker_io_by_hand,
     },
     Scenario {
+        name: "doctor-derivative",
+        about: "Mint's own codename in Docker's source is found, and mended by what is told",
+        on: &[Identity::Mint22],
+        run: own_codename,
+    },
+    Scenario {
         name: "doctor-sudo",
         about: "under sudo the user behind it is meant, with the groups of that session; -H and --context lead as docker's do",
         on: &[Identity::Debian12, Identity::Rhel9],
@@ -154,6 +160,18 @@ fn mistakes(host: &Host) -> Result<()> {
     let status = host.run(&["rprov", "status"])?.ok()?;
     says(&status, &["has changed nothing"])?;
     host.run_within(LONG, &["rprov", "doctor", "--undo", "--yes"])?.ok().map(drop)
+}
+
+fn own_codename(lab: &Lab, identity: Identity) -> Result<()> {
+    let host = installed(lab, identity)?;
+    host.sh("sed -i 's/^Suites: .*/Suites: wilma/' /etc/apt/sources.list.d/docker.sources")?.ok()?;
+    let (code, found) = report(&host, DOCTOR)?;
+    ensure!(code == 3 && ids(&found, true) == ["apt-codename-derivative"], "exit {code}: {found}");
+    ensure!(found.to_string().contains("sudo rprov install"), "{found}");
+    succeeds(&host, &["rprov", "install", "--yes"])?;
+    let (code, found) = report(&host, DOCTOR)?;
+    ensure!(code == 0 && !ids(&found, false).contains(&"apt-codename-derivative".to_owned()), "{found}");
+    host.run_as_login("alice", "docker run --rm lab true")?.ok().map(drop)
 }
 
 /// A shell would put its last command into its own place, and there would be no session any more.
