@@ -158,7 +158,7 @@ impl Resource for Unit {
         if words.is_empty() {
             return Vec::new();
         }
-        vec![match after.active {
+        vec![match after.active || (after.enabled && !before.enabled) {
             true => Line::add("unit", &self.name, words.join(", ")),
             false => Line::remove("unit", &self.name, words.join(", ")),
         }]
