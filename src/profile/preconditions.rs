@@ -28,11 +28,8 @@ pub fn starts_forbidden(host: &dyn Look) -> Result<bool> {
 pub fn look(plan: &Plan, settings: &Settings, facts: &Facts, host: &dyn Look) -> Result<Vec<String>> {
     let Some(manager) = plan.brings_packages() else { return Ok(Vec::new()) };
     let mut notes = Vec::new();
-    if facts.is_image() {
-        // Its kernel is another machine's, and nothing starts.
-        return has_room(plan, settings, facts, host).map(|()| notes);
-    }
-    if manager == Manager::Apt && starts_forbidden(host)? {
+    // In an image nothing starts anyway.
+    if manager == Manager::Apt && !facts.is_image() && starts_forbidden(host)? {
         notes.push(format!(
             "`{POLICY}` may forbid the packages to start what they bring: the units are started after them"
         ));
