@@ -14,7 +14,8 @@ use serde_json::Value;
 pub const ALL: &[Scenario] = &[Scenario {
     name: "gpu-daemon-json",
     about: "the runtime is merged into odd files as dockerd reads them, and what dockerd would not read is refused",
-    on: &[Identity::Ubuntu2404, Identity::Rhel9],
+    // Of the lab's engines the older one, 20.10, does not start with an empty file.
+    on: &[Identity::Ubuntu2404, Identity::Debian13],
     run: merges,
 }];
 
@@ -69,12 +70,8 @@ const REFUSED: &[(&str, &str)] = &[
 
 fn merges(lab: &Lab, identity: Identity) -> Result<()> {
     let host = gpu::fresh(lab, identity)?;
-    if identity.dnf().is_some() {
-        install(&host, &["--no-smoke"])?;
-    } else {
-        by_hand::source(&host)?;
-        by_hand::install(&host)?;
-    }
+    by_hand::source(&host)?;
+    by_hand::install(&host)?;
     host.remove(DAEMON)?;
     says(&install(&host, GPU)?, &["nvidia-container-toolkit"])?;
     for (bytes, kept) in MERGED {
