@@ -4,7 +4,7 @@ use crate::base::{self, Base};
 use crate::identity::{Identity, pockets};
 use crate::keys::{Key, Keys, Signer};
 use crate::release::{self, Release};
-use crate::{cache, sh};
+use crate::{cache, scratch, sh};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,15 +31,8 @@ pub fn pool(base: Base) -> Result<PathBuf> {
 
 fn fetch(base: Base, root: &Path, dir: &Path) -> Result<()> {
     println!("lab: fetching the archive of {}", base.suite());
-    let scratch = dir.join("root");
-    sh::run(&["cp", "-a", &root.to_string_lossy(), &scratch.to_string_lossy()])?;
-    if Path::new("/etc/resolv.conf").exists() {
-        fs::copy("/etc/resolv.conf", scratch.join("etc/resolv.conf")).context("copying resolv.conf")?;
-    }
-    let line = format!("deb {} {} main\n", base::mirror()?, base.suite());
-    sh::write(&scratch.join("etc/apt/sources.list"), line)?;
+    let scratch = scratch::of(base, root, dir)?;
     let at = scratch.to_string_lossy().into_owned();
-    sh::run(&["chroot", &at, "apt-get", "update"])?;
     let more = if base == Base::Trixie { WANTED_TRIXIE } else { &[] };
     for wanted in WANTED.iter().chain(more) {
         let mut argv =

@@ -36,6 +36,7 @@ pub mod rpm_mirror;
 pub mod run;
 pub mod scenario;
 pub mod scenarios;
+mod scratch;
 pub mod server;
 pub mod sh;
 pub mod ssh;

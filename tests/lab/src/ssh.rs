@@ -1,7 +1,7 @@
 //! OpenSSH's server in a host of any distribution: Debian's packages, unpacked, for who comes with a key.
 
 use crate::base::{self, Base};
-use crate::{Host, cache, sh};
+use crate::{Host, cache, scratch, sh};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,15 +46,8 @@ fn ensure(base: Base) -> Result<PathBuf> {
 }
 
 fn fetch(base: Base, root: &Path, dir: &Path) -> Result<()> {
-    let scratch = dir.join("root");
-    sh::run(&["cp", "-a", &root.to_string_lossy(), &scratch.to_string_lossy()])?;
-    if Path::new("/etc/resolv.conf").exists() {
-        fs::copy("/etc/resolv.conf", scratch.join("etc/resolv.conf")).context("copying resolv.conf")?;
-    }
-    let line = format!("deb {} {} main\n", base::mirror()?, base.suite());
-    sh::write(&scratch.join("etc/apt/sources.list"), line)?;
+    let scratch = scratch::of(base, root, dir)?;
     let at = scratch.to_string_lossy();
-    sh::run(&["chroot", &at, "apt-get", "update"])?;
     let install =
         ["apt-get", "install", "-y", "--no-install-recommends", "--download-only", "openssh-server"];
     sh::run(&[&["chroot", &at], install.as_slice()].concat())?;

@@ -1,7 +1,7 @@
 //! dnf's versionlock plugin, which the distributions have in a package of its own and Debian has among others.
 
 use crate::base::{self, Base};
-use crate::{Host, cache, sh};
+use crate::{Host, cache, scratch, sh};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,15 +29,8 @@ fn ensure(base: Base) -> Result<PathBuf> {
 }
 
 fn fetch(base: Base, root: &Path, dir: &Path) -> Result<()> {
-    let scratch = dir.join("root");
-    sh::run(&["cp", "-a", &root.to_string_lossy(), &scratch.to_string_lossy()])?;
-    if Path::new("/etc/resolv.conf").exists() {
-        fs::copy("/etc/resolv.conf", scratch.join("etc/resolv.conf")).context("copying resolv.conf")?;
-    }
-    let line = format!("deb {} {} main\n", base::mirror()?, base.suite());
-    sh::write(&scratch.join("etc/apt/sources.list"), line)?;
+    let scratch = scratch::of(base, root, dir)?;
     let at = scratch.to_string_lossy().into_owned();
-    sh::run(&["chroot", &at, "apt-get", "update"])?;
     sh::run(&["chroot", &at, "sh", "-c", "cd /tmp && apt-get download dnf-plugins-core"])?;
     let files = fs::read_dir(scratch.join("tmp")).context("listing what was fetched")?.flatten();
     let Some(deb) = files.map(|file| file.path()).find(|path| path.extension().is_some_and(|e| e == "deb"))

@@ -5,7 +5,7 @@ use crate::identity::{Identity, pockets};
 use crate::keys::{Key, Keys};
 use crate::lab::Lab;
 use crate::release::{self, Release};
-use crate::{archive, cache, sh};
+use crate::{archive, cache, scratch, sh};
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -34,13 +34,7 @@ fn pool(base: Base) -> Result<PathBuf> {
     let parts = [WANTED, FETCH, &root.to_string_lossy()];
     cache::ensure(&format!("pool-whole-{}", base.suite()), &parts, |dir| {
         println!("lab: fetching what the base of {} is made of", base.suite());
-        let scratch = dir.join("root");
-        sh::run(&["cp", "-a", &root.to_string_lossy(), &scratch.to_string_lossy()])?;
-        if Path::new("/etc/resolv.conf").exists() {
-            fs::copy("/etc/resolv.conf", scratch.join("etc/resolv.conf")).context("copying resolv.conf")?;
-        }
-        let line = format!("deb {} {} main\n", base::mirror()?, base.suite());
-        sh::write(&scratch.join("etc/apt/sources.list"), line)?;
+        let scratch = scratch::of(base, &root, dir)?;
         sh::run_in(dir, &["sh", "-ec", FETCH, "sh", WANTED])?;
         sh::remove_tree(&scratch)
     })
@@ -48,7 +42,6 @@ fn pool(base: Base) -> Result<PathBuf> {
 
 /// An epoch is no part of a file's name in an archive.
 const FETCH: &str = "
-chroot root apt-get update
 chroot root apt-get -o Dir::State::status=/dev/null install -y --no-install-recommends --download-only $1
 for deb in root/var/cache/apt/archives/*.deb; do
     name=${deb##*/}
