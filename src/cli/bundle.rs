@@ -26,9 +26,10 @@ fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
     let output = from_here(&fetched.output)?;
     let asking = run.host(None);
     let library = Library::load(&asking)?;
-    let config = configuration(&fetched.configuration, &asking)?;
+    let config = install::configuration(&fetched.configuration, &asking)?;
     let profile = library.get(&fetched.target)?.profile.clone();
     let here = facts::gather(&asking)?;
+    let name = here.distribution.name.clone();
     if !here.root {
         run.log_to(bundle::create::beside(&output).join("log"));
     }
@@ -54,7 +55,7 @@ fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
     run.tell(&Event::Started {
         version: env!("CARGO_PKG_VERSION").into(),
         verb: run.verb.into(),
-        host: format!("{}, for {title}, {architecture}", facts::gather(&host)?.distribution.name),
+        host: format!("{name}, for {title}, {architecture}"),
     });
     let steps = profile::steps(&settings, &facts, None, false)?;
     let origins = origins(&settings, &facts, &config, Some(&keyring), &host)?;
@@ -99,7 +100,7 @@ fn of_target(here: Facts, profile: &Profile, architecture: &str) -> Facts {
 
 fn verify(run: &mut Run, file: &Path, named: &Configuration) -> Result<Exit> {
     let host = run.host(None);
-    let config = configuration(named, &host)?;
+    let config = install::configuration(named, &host)?;
     let library = Library::load(&host)?;
     let checked = checked(file, None, &config, &library, &host)?;
     let profile = &library.get(&checked.manifest.profile)?.profile;
@@ -116,7 +117,7 @@ fn install(run: &mut Run, file: &Path, wanted: &Wanted, changing: &Changing, end
     let facts = facts::gather(&host)?;
     super::may_change(&facts)?;
     let library = Library::load(&host)?;
-    let config = configuration(&wanted.configuration, &host)?;
+    let config = install::configuration(&wanted.configuration, &host)?;
     is_for(&bundle::manifest(file)?, &facts, &library)?;
     let checked = checked(file, wanted.mirror.as_ref(), &config, &library, &host)?;
     is_for(&checked.manifest, &facts, &library)?;
@@ -125,11 +126,6 @@ fn install(run: &mut Run, file: &Path, wanted: &Wanted, changing: &Changing, end
     run.offline = Some(unpacked.offline.clone());
     run.images = steps::images::step(&unpacked.images(&checked), &host)?;
     install::install(run, wanted, changing, end)
-}
-
-fn configuration(named: &Configuration, host: &dyn Look) -> Result<Config> {
-    let environment = std::env::var_os("RPROV_CONFIG");
-    Config::load(host, named.config.as_deref(), environment.as_deref().map(Path::new))
 }
 
 fn is_for(manifest: &Manifest, facts: &Facts, library: &Library) -> Result<()> {

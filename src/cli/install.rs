@@ -147,12 +147,17 @@ fn prepare(
     Ok((facts, settings, steps))
 }
 
+/// The file that was named, by an option or in the environment, else the host's.
+pub fn configuration(named: &Configuration, host: &dyn Look) -> Result<Config> {
+    let environment = std::env::var_os("RPROV_CONFIG");
+    Config::load(host, named.config.as_deref(), environment.as_deref().map(Path::new))
+}
+
 /// What this host is, and what is wanted of it: flags over configuration over profile.
 pub fn settle(flags: Flags, named: &Configuration, host: &LocalHost) -> Result<(Facts, Settings)> {
     let facts = facts::gather(host)?;
     let library = Library::load(host)?;
-    let environment = std::env::var_os("RPROV_CONFIG");
-    let config = Config::load(host, named.config.as_deref(), environment.as_deref().map(Path::new))?;
+    let config = configuration(named, host)?;
     let profile = match flags.engine.or(config.engine).unwrap_or_default() {
         Engine::Docker => profile::choose(&facts, &library)?,
         Engine::Distribution => profile::choose_own_engine(&facts, &library)?,

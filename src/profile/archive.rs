@@ -87,9 +87,7 @@ impl Archive {
         }
         Ok(indexes)
     }
-}
 
-impl Archive {
     /// The keyring that goes into a bundle.
     ///
     /// # Errors
