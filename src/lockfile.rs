@@ -97,7 +97,7 @@ impl Lock {
             }
             // Its index is not signed: a date or a digest of it would say nothing.
             Source::Dnf(source) => LockedSource {
-                url: mask(&source.url),
+                url: mask(&source.index.url),
                 suite: String::new(),
                 component: source.id.clone(),
                 date: None,

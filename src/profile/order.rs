@@ -17,6 +17,7 @@ use crate::resources::unit::UnitState;
 use crate::steps::drop_in::DropIn;
 use crate::steps::{self, Step, daemon_json, docker_group, hold, members, registry, repository, units};
 use crate::trust::apt::AptSource;
+use crate::trust::repomd::{RpmSource, Signed};
 use crate::version;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -174,12 +175,14 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
             let architecture = rpm_word(architecture);
             return Ok(Source::Dnf(dnf::Source {
                 id: format!("docker-ce-{}", wanted.channel),
-                url: format!("{}/{architecture}/{}", wanted.uri, wanted.channel),
+                index: RpmSource {
+                    url: format!("{}/{architecture}/{}", wanted.uri, wanted.channel),
+                    pin,
+                    signed: Signed::Packages,
+                },
                 addresses: addresses.clone(),
                 file: wanted.file.clone(),
                 key_file: wanted.key_file.clone(),
-                pin,
-                signed: dnf::Signed::Packages,
                 without: Vec::new(),
             }));
         }

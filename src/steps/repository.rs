@@ -5,12 +5,12 @@ use crate::error::Result;
 use crate::resources::apt;
 use crate::resources::file::Bytes;
 use crate::resources::group::Presence;
-use crate::resources::repository::dnf::Signed;
 use crate::resources::repository::{Files, Repository, Source};
 use crate::resources::rpm_key::RpmKey;
 use crate::resources::trace::Trace;
 use crate::resources::want;
 use crate::trust;
+use crate::trust::repomd::Signed;
 use std::path::Path;
 
 pub const TITLE: &str = "the package source";
@@ -27,11 +27,11 @@ pub fn step(title: &'static str, source: &Source) -> Result<Step> {
             traces.extend(lists.map(|path| Trace { path, data: false }));
         }
         // rpm checks packages by the certificates of its own database, and dnf would ask before it adds one.
-        Source::Dnf(source) if source.signed == Signed::Packages => {
-            for certificate in trust::certificates(&source.pin)? {
+        Source::Dnf(source) if source.index.signed == Signed::Packages => {
+            for certificate in trust::certificates(&source.index.pin)? {
                 let fingerprint = certificate.fingerprint().to_hex();
                 wants.push(want(
-                    RpmKey { fingerprint, bytes: Bytes(source.pin.key.clone()) },
+                    RpmKey { fingerprint, bytes: Bytes(source.index.pin.key.clone()) },
                     Presence::Present,
                 ));
             }

@@ -4,6 +4,7 @@ pub mod apt;
 pub mod client_certificate;
 pub mod repomd;
 pub mod rpm;
+pub mod rpm_file;
 #[cfg(test)]
 mod tests;
 

@@ -4,23 +4,59 @@ use super::{Pin, no_rollback, signed_bytes};
 use crate::error::{Error, Result};
 use crate::host::Look;
 use crate::host::fetch::mask;
+use quick_xml::XmlVersion;
+use quick_xml::events::{BytesStart, Event};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::PathBuf;
 
 /// The largest repomd.xml that is read, in bytes; the largest distributions' have some 0.01 MB.
 const INDEX_LIMIT: u64 = 1 << 20;
-/// The largest list of packages that is read, packed or not, in bytes.
+/// The largest list of packages that is fetched, in bytes as it is packed.
 const LIST_LIMIT: u64 = 64 << 20;
+/// What a list of packages may unpack to, in bytes: RHEL 9's AppStream has some 150 MB.
+const UNPACKED_LIMIT: u64 = 1 << 30;
 
-/// A verified index.
+/// A repository, and who has to have signed what of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RpmSource {
+    /// What stands before `/repodata/`.
+    pub url: String,
+    pub pin: Pin,
+    pub signed: Signed,
+}
+
+/// What of a repository is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// Each package, and not the index: as Docker and the distributions do.
+    Packages,
+    /// The index, and with it the digest of each package: as NVIDIA does.
+    Index,
+}
+
+/// What a repository holds; verified where its index is signed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RpmIndex {
-    /// The SHA-256 of every package, in lower-case hexadecimal digits.
-    digests: BTreeSet<String>,
+    pub records: Vec<RpmRecord>,
     /// When its list of packages was made, in seconds since the epoch.
     pub made: i64,
+}
+
+/// One package of one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RpmRecord {
+    pub name: String,
+    /// `3:29.7.2-1.el9`, without an epoch of 0.
+    pub version: String,
+    /// As rpm names it: `x86_64`, `noarch`.
+    pub architecture: String,
+    /// Below the repository.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// In lower-case hexadecimal digits.
+    pub sha256: String,
 }
 
 impl RpmIndex {
@@ -30,8 +66,8 @@ impl RpmIndex {
     /// One that is in no line of the list: refused.
     pub fn check(&self, host: &dyn Look, files: &[PathBuf]) -> Result<()> {
         for file in files {
-            let bytes = host.read(file)?.unwrap_or_default();
-            if !self.digests.contains(&hex(&bytes)) {
+            let digest = hex(&host.read(file)?.unwrap_or_default());
+            if !self.records.iter().any(|record| record.sha256 == digest) {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 return Err(Error::refused(format!("cannot trust {name}"))
                     .because("its digest is not in the signed index of its repository")
@@ -44,43 +80,86 @@ impl RpmIndex {
     }
 }
 
-/// Fetches and verifies the index of a repository.
+/// Fetches and verifies the index of a repository that signs it.
 ///
 /// # Errors
 /// None there, a signature that is not the pinned key's, one from before `newest_accepted` (seconds since the epoch), a
 /// list that is not what was signed: refused.
-pub fn rpm_index(host: &dyn Look, url: &str, pin: &Pin, newest_accepted: Option<i64>) -> Result<RpmIndex> {
+pub fn rpm_index(host: &dyn Look, source: &RpmSource, newest_accepted: Option<i64>) -> Result<RpmIndex> {
+    let url = &source.url;
     let place = format!("{url}/repodata/repomd.xml");
     let about = |error: Error| error.because(format!("that is `{}`", mask(&place)));
     let repomd = host.fetch(&place, INDEX_LIMIT).map_err(|error| unpublished(error, url))?;
     let signature = host.fetch(&format!("{place}.asc"), INDEX_LIMIT).map_err(|error| match error.absent {
-        true => Error::refused(format!("the repository at `{}` is not signed", mask(url)))
-            .because("it has no `repodata/repomd.xml.asc`"),
+        true => unsigned(url),
         false => error,
     })?;
-    let signed_at = signed_bytes(&repomd, &signature, pin, host.now()).map_err(|error| {
+    let signed_at = signed_bytes(&repomd, &signature, &source.pin, host.now()).map_err(|error| {
         about(error).or_hint("take another mirror, or name its key with `key` below its `[source]`")
     })?;
-    let text = String::from_utf8_lossy(&repomd);
-    let list = primary(&text).ok_or_else(|| about(Error::refused("the index names no list of packages")))?;
+    let list = primary(&repomd).map_err(about)?;
     let made = list.made.unwrap_or(signed_at);
     no_rollback(made, newest_accepted).map_err(about)?;
     let packed = host.fetch(&format!("{url}/{}", list.path), LIST_LIMIT)?;
-    if hex(&packed) != list.sha256 {
-        let what = format!("`{}` is not what was signed", mask(&list.path));
-        let size = packed.len() as u64;
-        // As with apt: shorter is worth another try, any other content is not.
-        return Err(match list.size.filter(|signed| size < *signed) {
-            Some(signed) => Error::try_again(what)
-                .because(format!("it has {size} bytes, {signed} were signed"))
-                .hint("the mirror is being updated, or the transfer was cut; try again in some minutes"),
-            None => Error::refused(what)
-                .because("its digest is another one")
-                .hint("use another mirror; one that is being updated may be right again in some minutes"),
-        });
+    is_whole(&list, &packed)?;
+    Ok(RpmIndex { records: records(&packed, &list.path)?, made })
+}
+
+fn unsigned(url: &str) -> Error {
+    Error::refused(format!("the repository at `{}` is not signed", mask(url)))
+        .because("it has no `repodata/repomd.xml.asc`")
+}
+
+fn is_whole(list: &List, packed: &[u8]) -> Result<()> {
+    if hex(packed) == list.sha256 {
+        return Ok(());
     }
-    let plain = unpacked(&packed, &list.path)?;
-    Ok(RpmIndex { digests: digests(&String::from_utf8_lossy(&plain)), made })
+    let what = format!("`{}` is not what its index says", mask(&list.path));
+    let size = packed.len() as u64;
+    // As with apt: shorter is worth another try, any other content is not.
+    Err(match list.size.filter(|listed| size < *listed) {
+        Some(listed) => Error::try_again(what)
+            .because(format!("it has {size} bytes, and {listed} are listed"))
+            .hint("the mirror is being updated, or the transfer was cut; try again in some minutes"),
+        None => Error::refused(what)
+            .because("its digest is another one")
+            .hint("use another mirror; one that is being updated may be right again in some minutes"),
+    })
+}
+
+/// Checks an index that is here already, from a bundle: its signature where it is to have one, and that each of its
+/// lists is the one that it names.
+///
+/// # Errors
+/// What is not as it was signed, or as the index lists it: refused.
+pub fn rpm_index_at_hand(
+    source: &RpmSource,
+    repomd: &[u8],
+    signature: Option<&[u8]>,
+    lists: &dyn Fn(&str) -> Option<Vec<u8>>,
+    now: i64,
+) -> Result<RpmIndex> {
+    let signed_at = match (source.signed, signature) {
+        (Signed::Packages, _) => None,
+        (Signed::Index, Some(signature)) => Some(signed_bytes(repomd, signature, &source.pin, now)?),
+        (Signed::Index, None) => return Err(unsigned(&source.url)),
+    };
+    let mut packed = None;
+    for list in parse_index(repomd)? {
+        let Some(bytes) = lists(&list.path) else { continue };
+        is_whole(&list, &bytes).map_err(Error::for_good)?;
+        if list.kind == "primary" {
+            packed = Some((list, bytes));
+        }
+    }
+    let (list, packed) = packed.ok_or_else(no_list)?;
+    let made = list.made.or(signed_at).unwrap_or_default();
+    Ok(RpmIndex { records: records(&packed, &list.path)?, made })
+}
+
+/// The lists that an index names, by their paths below the repository.
+pub fn lists(repomd: &[u8]) -> Result<Vec<String>> {
+    Ok(parse_index(repomd)?.into_iter().map(|list| list.path).collect())
 }
 
 fn unpublished(error: Error, url: &str) -> Error {
@@ -93,7 +172,11 @@ fn unpublished(error: Error, url: &str) -> Error {
         .hint("check the address of the source; a mirror keeps the layout of the original")
 }
 
+/// A file that the index names.
+#[derive(Debug, Default)]
 struct List {
+    /// `primary`, `filelists`, and what else there may be.
+    kind: String,
     path: String,
     sha256: String,
     /// In bytes, as it is packed.
@@ -102,45 +185,130 @@ struct List {
     made: Option<i64>,
 }
 
-/// `<data type="primary"><checksum type="sha256">…</checksum>…<location href="…"/>…</data>`
-fn primary(repomd: &str) -> Option<List> {
-    let (_, rest) = repomd.split_once("<data type=\"primary\">")?;
-    let (data, _) = rest.split_once("</data>")?;
-    let (_, checksum) = data.split_once("<checksum type=\"sha256\">")?;
-    let (_, location) = data.split_once("<location href=\"")?;
-    let path = location.split('"').next()?.to_owned();
-    let number = |element: &str| data.split_once(element)?.1.split('<').next()?.trim().parse::<u64>().ok();
-    let made = number("<timestamp>").and_then(|seconds| seconds.try_into().ok());
-    let inside = !path.starts_with('/') && !path.contains("..") && !path.contains("://");
-    let sha256 = checksum.split('<').next()?.trim().to_ascii_lowercase();
-    inside.then_some(List { path, sha256, size: number("<size>"), made })
+fn no_list() -> Error {
+    Error::refused("the index names no list of packages")
 }
 
-/// `<checksum type="sha256" pkgid="YES">…</checksum>`, one a package.
-fn digests(list: &str) -> BTreeSet<String> {
-    let behind = list.split("<checksum type=\"sha256\" pkgid=\"YES\">").skip(1);
-    behind
-        .filter_map(|rest| rest.split('<').next())
-        .map(|digest| digest.trim().to_ascii_lowercase())
-        .collect()
+fn primary(repomd: &[u8]) -> Result<List> {
+    parse_index(repomd)?.into_iter().find(|list| list.kind == "primary").ok_or_else(no_list)
 }
 
-/// createrepo packs with gzip unless it is told otherwise.
-fn unpacked(packed: &[u8], path: &str) -> Result<Vec<u8>> {
-    if path.ends_with(".xml") {
-        return Ok(packed.to_vec());
+/// `<data type="primary"><checksum type="sha256">…</checksum><location href="…"/>…</data>`, once a file.
+fn parse_index(repomd: &[u8]) -> Result<Vec<List>> {
+    let mut found: Vec<List> = Vec::new();
+    elements(repomd, &mut |element| {
+        if element.name == "data" {
+            found.push(List { kind: element.attribute("type"), ..List::default() });
+        }
+        let Some(list) = found.last_mut() else { return };
+        match element.name {
+            "checksum" if element.attribute("type") == "sha256" => list.sha256 = element.lower_case(),
+            "location" => list.path = element.attribute("href"),
+            "size" => list.size = element.text.parse().ok(),
+            "timestamp" => list.made = element.text.parse().ok(),
+            _ => {}
+        }
+    })?;
+    found.retain(|list| is_inside(&list.path));
+    Ok(found)
+}
+
+/// What a list of packages says of each that it has a SHA-256 of.
+fn records(packed: &[u8], path: &str) -> Result<Vec<RpmRecord>> {
+    let mut found: Vec<RpmRecord> = Vec::new();
+    elements(unpacked(packed, path)?, &mut |element| {
+        if element.name == "package" {
+            found.push(RpmRecord::default());
+        }
+        let Some(record) = found.last_mut() else { return };
+        match element.name {
+            "name" => record.name = element.text.to_owned(),
+            "arch" => record.architecture = element.text.to_owned(),
+            "version" => {
+                let epoch = Some(element.attribute("epoch")).filter(|epoch| !matches!(&**epoch, "" | "0"));
+                let epoch = epoch.map(|epoch| epoch + ":").unwrap_or_default();
+                record.version = format!("{epoch}{}-{}", element.attribute("ver"), element.attribute("rel"));
+            }
+            "checksum" if element.attribute("type") == "sha256" => record.sha256 = element.lower_case(),
+            "size" => record.size = element.attribute("package").parse().unwrap_or_default(),
+            "location" => record.path = element.attribute("href"),
+            _ => {}
+        }
+    })
+    .map_err(|error| error.because(format!("that is `{path}`")))?;
+    found.retain(|record| !record.sha256.is_empty() && is_inside(&record.path));
+    Ok(found)
+}
+
+fn is_inside(path: &str) -> bool {
+    !path.is_empty() && !path.starts_with('/') && !path.contains("..") && !path.contains("://")
+}
+
+/// An element with the text that stands first in it.
+struct Element<'e> {
+    name: &'e str,
+    start: &'e BytesStart<'e>,
+    text: &'e str,
+}
+
+impl Element<'_> {
+    /// Empty where there is none.
+    fn attribute(&self, name: &str) -> String {
+        let found = self.start.try_get_attribute(name).ok().flatten();
+        let value = found.and_then(|found| {
+            found.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
+        });
+        value.unwrap_or_default()
     }
-    if !path.ends_with(".gz") {
-        return Err(Error::refused(format!("cannot read `{path}`"))
-            .because("this version of rprov unpacks lists of packages by gzip only"));
+
+    fn lower_case(&self) -> String {
+        self.text.to_ascii_lowercase()
     }
-    let mut plain = Vec::new();
-    let read = flate2::read::MultiGzDecoder::new(packed).take(LIST_LIMIT + 1).read_to_end(&mut plain);
-    read.map_err(|e| Error::refused(format!("cannot unpack `{path}`")).because(e))?;
-    if plain.len() as u64 > LIST_LIMIT {
-        return Err(Error::refused(format!("`{path}` unpacks to more than {LIST_LIMIT} bytes")));
+}
+
+/// Shows every element, in its order.
+fn elements(xml: impl Read, see: &mut dyn FnMut(&Element)) -> Result<()> {
+    let mut reader = quick_xml::Reader::from_reader(BufReader::new(xml));
+    let wrong = |error: quick_xml::Error| Error::refused("an index is not understood").because(error);
+    let (mut bytes, mut open) = (Vec::new(), None::<BytesStart<'static>>);
+    let mut show = |start: &BytesStart, text: &str| {
+        let name = start.name();
+        see(&Element { name: name.as_ref(), start, text: text.trim() });
+    };
+    loop {
+        bytes.clear();
+        let event = reader.read_event_into(&mut bytes).map_err(wrong)?;
+        let text = match &event {
+            Event::Text(text) => text.xml10_content().into_owned(),
+            _ => String::new(),
+        };
+        if let Some(start) = open.take() {
+            show(&start, &text);
+        }
+        match event {
+            Event::Start(start) => open = Some(start.into_owned()),
+            Event::Empty(start) => show(&start, ""),
+            Event::Eof => return Ok(()),
+            _ => {}
+        }
     }
-    Ok(plain)
+}
+
+/// By the ending of its name, as createrepo packs it.
+fn unpacked<'p>(packed: &'p [u8], path: &str) -> Result<Box<dyn Read + 'p>> {
+    let plain: Box<dyn Read> = match path.rsplit('.').next() {
+        Some("xml") => Box::new(packed),
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+        Some("zst") => Box::new(
+            zstd::Decoder::with_buffer(packed)
+                .map_err(|e| Error::refused(format!("cannot unpack `{path}`")).because(e))?,
+        ),
+        _ => {
+            return Err(Error::refused(format!("cannot read `{path}`"))
+                .because("this version of rprov unpacks lists of packages by gzip and zstd only"));
+        }
+    };
+    Ok(Box::new(plain.take(UNPACKED_LIMIT)))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -152,19 +320,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_found_in_the_index_and_the_digests_in_the_list() {
-        let repomd = "<repomd>\n<data type=\"filelists\"><location href=\"x\"/></data>\n<data type=\"primary\">\n\
-            <checksum type=\"sha256\">AB</checksum>\n<open-checksum type=\"sha256\">cd</open-checksum>\n\
-            <location href=\"repodata/ab-primary.xml.gz\"/>\n<timestamp>1795260192</timestamp>\n<size>17</size>\n</data>\n</repomd>";
-        let list = primary(repomd).expect("is there");
+    fn the_list_is_found_in_the_index_and_the_packages_in_the_list() {
+        let repomd = "<?xml version=\"1.0\"?>\n<repomd>\n<data type=\"filelists\"><location href=\"x\"/></data>\n\
+            <data type=\"primary\">\n<checksum type=\"sha256\">AB</checksum>\n\
+            <open-checksum type=\"sha256\">cd</open-checksum>\n<location href=\"repodata/ab-primary.xml.gz\"/>\n\
+            <timestamp>1795260192</timestamp>\n<size>17</size>\n</data>\n</repomd>";
+        let list = primary(repomd.as_bytes()).expect("is there");
         let found = (list.path.as_str(), list.sha256.as_str(), list.size, list.made);
         assert_eq!(found, ("repodata/ab-primary.xml.gz", "ab", Some(17), Some(1_795_260_192)));
         for outside in ["/etc/passwd", "../x", "https://elsewhere.example/x"] {
             let repomd = repomd.replace("repodata/ab-primary.xml.gz", outside);
-            assert!(primary(&repomd).is_none(), "{outside}");
+            assert!(primary(repomd.as_bytes()).is_err(), "{outside}");
         }
-        let text = "<package><checksum type=\"sha256\" pkgid=\"YES\">12</checksum></package>\
-            <package><checksum type=\"sha256\" pkgid=\"YES\">34</checksum></package>";
-        assert_eq!(digests(text), ["12".to_owned(), "34".to_owned()].into());
+        let text = "<metadata><package type=\"rpm\"><name>docker-ce</name><arch>x86_64</arch>\
+            <version epoch=\"3\" ver=\"29.7.2\" rel=\"1.el9\"/><checksum type=\"sha256\" pkgid=\"YES\">12</checksum>\
+            <size package=\"7\" installed=\"9\"/><location href=\"Packages/d.rpm\"/>\
+            <format><rpm:provides><rpm:entry name=\"docker\"/></rpm:provides><file>/usr/bin/d</file></format></package>\
+            <package type=\"rpm\"><name>tar</name><version epoch=\"0\" ver=\"1\" rel=\"2\"/>\
+            <checksum type=\"sha256\" pkgid=\"YES\">34</checksum><location href=\"tar.rpm\"/></package>\
+            <package><name>out</name><checksum type=\"sha256\">56</checksum><location href=\"../out.rpm\"/></package>\
+            </metadata>";
+        let found = records(text.as_bytes(), "primary.xml").expect("reads");
+        let docker = RpmRecord {
+            name: "docker-ce".into(),
+            version: "3:29.7.2-1.el9".into(),
+            architecture: "x86_64".into(),
+            path: "Packages/d.rpm".into(),
+            size: 7,
+            sha256: "12".into(),
+        };
+        assert_eq!(found[0], docker);
+        assert_eq!((found[1].name.as_str(), found[1].version.as_str(), found.len()), ("tar", "1-2", 2));
+        assert!(records(b"<metadata><package", "primary.xml").is_err());
+    }
+
+    #[test]
+    fn an_index_at_hand_needs_its_signature_only_where_the_index_is_what_is_signed() {
+        let list = b"<metadata/>".as_slice();
+        let repomd = format!(
+            "<repomd><data type=\"primary\"><checksum type=\"sha256\">{}</checksum>\
+             <location href=\"repodata/primary.xml\"/></data></repomd>",
+            hex(list)
+        );
+        let pin = Pin { key: Vec::new(), fingerprints: Vec::new() };
+        let check = |signed, bytes: &[u8]| {
+            let source = RpmSource { url: "https://a.example".into(), pin: pin.clone(), signed };
+            let bytes = bytes.to_vec();
+            rpm_index_at_hand(&source, repomd.as_bytes(), None, &|_| Some(bytes.clone()), 0)
+        };
+        assert!(check(Signed::Packages, list).expect("is whole").records.is_empty());
+        let error = check(Signed::Packages, b"<metadata></metadata>").expect_err("is another");
+        assert!(error.to_string().contains("is not what its index says"), "{error}");
+        let error = check(Signed::Index, list).expect_err("is not signed");
+        assert!(error.to_string().contains("no `repodata/repomd.xml.asc`"), "{error}");
     }
 }

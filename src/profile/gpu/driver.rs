@@ -12,6 +12,7 @@ use crate::profile::settings::{Settings, Trust};
 use crate::resources::packages::Versions;
 use crate::resources::repository::{Source, apt, dnf};
 use crate::trust::apt::AptSource;
+use crate::trust::repomd::{RpmSource, Signed};
 use crate::trust::{self, Pin};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -234,12 +235,10 @@ impl Settings {
             }),
             Repository::Dnf(_) => Source::Dnf(dnf::Source {
                 id: format!("cuda-{}-{word}", cuda.directory),
-                url,
+                index: RpmSource { url, pin, signed: Signed::Packages },
                 addresses: vec![root.clone(), driver.root.clone()],
                 file: driver.file.clone(),
                 key_file: driver.key_file.clone(),
-                pin,
-                signed: dnf::Signed::Packages,
                 without: toolkit.to_vec(),
             }),
         })

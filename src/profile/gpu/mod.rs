@@ -17,6 +17,7 @@ use crate::json::{self, KeyPath};
 use crate::resources::packages::Versions;
 use crate::resources::repository::{Source, apt, dnf};
 use crate::trust::apt::AptSource;
+use crate::trust::repomd::{RpmSource, Signed};
 use crate::version;
 use driver::CudaWish;
 use serde_json::{Map, Value, json};
@@ -101,15 +102,13 @@ impl FlatSource {
             }),
             Repository::Dnf(_) => Source::Dnf(dnf::Source {
                 id: flat.id.clone().unwrap_or_else(|| "nvidia".to_owned()),
-                url,
+                index: RpmSource { url, pin, signed: Signed::Index },
                 addresses: [self.root.clone(), flat.root.clone()]
                     .into_iter()
                     .chain(flat.others.clone())
                     .collect(),
                 file: flat.file.clone(),
                 key_file: flat.key.file.clone(),
-                pin,
-                signed: dnf::Signed::Index,
                 without: Vec::new(),
             }),
         })

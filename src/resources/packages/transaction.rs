@@ -84,7 +84,7 @@ impl Packages {
     fn place(&self) -> String {
         let place = |source: &Source| match source {
             Source::Apt(source) => format!("{} {}", mask(&source.index.root), source.index.suite),
-            Source::Dnf(source) => mask(&source.url),
+            Source::Dnf(source) => mask(&source.index.url),
         };
         self.sources.iter().map(place).collect::<Vec<_>>().join(" and ")
     }

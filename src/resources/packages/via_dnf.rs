@@ -12,6 +12,7 @@ use crate::resources::repository::dnf as repository;
 use crate::resources::rpm_key;
 use crate::resources::version_lock::{List, Lock};
 use crate::trust;
+use crate::trust::repomd::Signed;
 use crate::version;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -285,7 +286,7 @@ impl Packages {
     /// # Errors
     /// The index is signed, and is not what it has to be: dnf would take an older one.
     fn available(&self, names: &[String], host: &dyn Look) -> Result<Vec<Candidate>> {
-        for source in self.dnf_sources().filter(|source| source.signed == repository::Signed::Index) {
+        for source in self.dnf_sources().filter(|source| source.index.signed == Signed::Index) {
             repository::index(host, source)?;
         }
         let state = self.private(host)?;
@@ -335,10 +336,10 @@ impl Packages {
         let mut wanted = BTreeMap::new();
         for source in self.dnf_sources() {
             let files = files_of(&repository::id(host, source)?, host)?;
-            match source.signed {
+            match source.index.signed {
                 _ if files.is_empty() => continue,
-                repository::Signed::Packages => trust::rpm::check(host, &files, &source.pin)?,
-                repository::Signed::Index => repository::index(host, source)?.check(host, &files)?,
+                Signed::Packages => trust::rpm::check(host, &files, &source.index.pin)?,
+                Signed::Index => repository::index(host, source)?.check(host, &files)?,
             }
             for file in files {
                 let answer = host.query(&Question::RpmFiles { files: vec![file.clone()] })?;
@@ -377,7 +378,7 @@ impl Packages {
         if !specs.is_empty() {
             let (files, without) = self.files(actions, state, host)?;
             // Where an index is signed and not its packages, their digests were held against it.
-            let signed = self.dnf_sources().all(|source| source.signed == repository::Signed::Packages);
+            let signed = self.dnf_sources().all(|source| source.index.signed == Signed::Packages);
             run(dnf::install(&files, &without, signed, five))?;
         }
         // dnf takes the distribution's own key into rpm's database, where it was not yet: it may do so again.

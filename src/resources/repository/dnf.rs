@@ -6,7 +6,7 @@ use crate::host::fetch::mask;
 use crate::host::{DNF_REPOSITORIES, Look, Touch};
 use crate::resources::Resource;
 use crate::resources::file::Node;
-use crate::trust::repomd::{RpmIndex, rpm_index};
+use crate::trust::repomd::{RpmIndex, RpmSource, Signed, rpm_index};
 use crate::trust::{self, Pin};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,27 +16,15 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     /// `docker-ce-stable`.
     pub id: String,
-    /// The whole of it, the literal release and architecture in it: `$releasever` is `9.4` on a host that is locked to
-    /// a minor release, and upstream has no such directory.
-    pub url: String,
+    /// Its address has the literal release and architecture in it: `$releasever` is `9.4` on a host that is locked to a
+    /// minor release, and upstream has no such directory.
+    pub index: RpmSource,
     /// What repositories of Docker's lie below, here and at the original.
     pub addresses: Vec<String>,
     pub file: PathBuf,
     pub key_file: PathBuf,
-    /// Who signs.
-    pub pin: Pin,
-    pub signed: Signed,
     /// Packages that it has too, and that come from another repository.
     pub without: Vec<String>,
-}
-
-/// What of a repository is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signed {
-    /// Each package, and not the index: as Docker does.
-    Packages,
-    /// The index, and with it the digest of each package: as NVIDIA does.
-    Index,
 }
 
 impl Source {
@@ -47,7 +35,7 @@ impl Source {
         };
         include_str!("../../../templates/dnf.repo")
             .replace("{id}", &self.id)
-            .replace("{address}", &self.url)
+            .replace("{address}", &self.index.url)
             .replace("{checks}", self.checks())
             .replace("{key}", &self.key_file.display().to_string())
             .replace("{without}", &without)
@@ -55,7 +43,7 @@ impl Source {
 
     /// What dnf has to check (dnf.conf(5)).
     fn checks(&self) -> &'static str {
-        match self.signed {
+        match self.index.signed {
             Signed::Packages => "gpgcheck=1",
             Signed::Index => "repo_gpgcheck=1\ngpgcheck=0",
         }
@@ -63,7 +51,7 @@ impl Source {
 
     /// Whether a key file holds nothing but pinned certificates.
     fn pins(&self, key: &[u8]) -> bool {
-        let pin = Pin { key: key.to_vec(), fingerprints: self.pin.fingerprints.clone() };
+        let pin = Pin { key: key.to_vec(), fingerprints: self.index.pin.fingerprints.clone() };
         trust::certificates(&pin).is_ok()
     }
 
@@ -142,12 +130,12 @@ pub fn look(source: &Source, addresses: &[String], host: &dyn Look) -> Result<(b
 /// The very address, packages checked, and by a file that holds the pinned key: one that dnf would fetch may be any.
 fn is_right(section: &Section, source: &Source, host: &dyn Look) -> Result<bool> {
     let [url] = section.of("baseurl") else { return Ok(false) };
-    let is_ours = |url: String| url.trim_end_matches('/') == source.url.trim_end_matches('/');
-    let same = source.url.split('/').any(|part| is_ours(url.replace("$basearch", part)));
+    let is_ours = |url: String| url.trim_end_matches('/') == source.index.url.trim_end_matches('/');
+    let same = source.index.url.split('/').any(|part| is_ours(url.replace("$basearch", part)));
     let [key] = section.of("gpgkey") else { return Ok(false) };
     let Some(key) = key.strip_prefix("file://") else { return Ok(false) };
     let pinned = host.read(Path::new(key))?.is_some_and(|bytes| source.pins(&bytes));
-    let checked = match source.signed {
+    let checked = match source.index.signed {
         Signed::Packages => section.is("gpgcheck", false),
         Signed::Index => section.is("repo_gpgcheck", false),
     };
@@ -178,7 +166,7 @@ pub fn wanted(
     }
     let mut files = shortened(cleaned, now);
     files.insert(source.file.clone(), Node::file(source.text()));
-    files.insert(source.key_file.clone(), Node::file(source.pin.key.clone()));
+    files.insert(source.key_file.clone(), Node::file(source.index.pin.key.clone()));
     Ok(files)
 }
 
@@ -187,14 +175,14 @@ const INDEX_LIMIT: u64 = 1 << 20;
 
 /// Asked before anything is written: a repository that is not there would stop every later call of dnf.
 fn is_published(source: &Source, host: &dyn Look) -> Result<()> {
-    if source.signed == Signed::Index {
+    if source.index.signed == Signed::Index {
         return index(host, source).map(drop);
     }
-    let url = format!("{}/repodata/repomd.xml", source.url);
+    let url = format!("{}/repodata/repomd.xml", source.index.url);
     match host.fetch(&url, INDEX_LIMIT) {
         Ok(_) => Ok(()),
         Err(error) if error.absent => {
-            Err(Error::refused(format!("there is no repository at `{}`", mask(&source.url)))
+            Err(Error::refused(format!("there is no repository at `{}`", mask(&source.index.url)))
                 .because("it has no `repodata/repomd.xml`")
                 .absent()
                 .hint("check the address of the source; a mirror keeps the layout of the original"))
@@ -205,14 +193,14 @@ fn is_published(source: &Source, host: &dyn Look) -> Result<()> {
 
 /// The verified index of a source that signs it: never older than what was accepted before.
 pub fn index(host: &dyn Look, source: &Source) -> Result<RpmIndex> {
-    rpm_index(host, &source.url, &source.pin, accepted::newest(host, &source.url)?)
+    rpm_index(host, &source.index, accepted::newest(host, &source.index.url)?)
 }
 
 /// What was fetched and verified is about to be used: its date is remembered.
 pub fn accept(host: &dyn Touch, source: &Source) -> Result<()> {
-    match source.signed {
+    match source.index.signed {
         Signed::Packages => Ok(()),
-        Signed::Index => accepted::remember(host, &source.url, index(host, source)?.made),
+        Signed::Index => accepted::remember(host, &source.index.url, index(host, source)?.made),
     }
 }
 

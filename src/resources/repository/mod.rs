@@ -25,7 +25,7 @@ impl Source {
     pub fn pin(&self) -> &Pin {
         match self {
             Source::Apt(source) => &source.index.pin,
-            Source::Dnf(source) => &source.pin,
+            Source::Dnf(source) => &source.index.pin,
         }
     }
 
