@@ -23,6 +23,7 @@ use rprov::resources::unit::{Unit, UnitState};
 use rprov::resources::{Change, How, Resource, Want, WayBack};
 use rprov::trust::Pin;
 use rprov::trust::apt::AptSource;
+use rprov::trust::repomd::{RpmSource, Signed};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -247,13 +248,15 @@ fn the_laws_hold_for_a_package_source() {
 fn rpm_source() -> dnf::Source {
     dnf::Source {
         id: "docker-ce-stable".into(),
-        url: "https://download.docker.com/linux/rhel/9/x86_64/stable".into(),
+        index: RpmSource {
+            url: "https://download.docker.com/linux/rhel/9/x86_64/stable".into(),
+            pin: Pin::of_file(mirror_key()).unwrap(),
+            signed: Signed::Packages,
+        },
         addresses: vec!["https://download.docker.com/linux".into()],
-        signed: dnf::Signed::Packages,
         without: Vec::new(),
         file: "/etc/yum.repos.d/docker-ce.repo".into(),
         key_file: "/etc/pki/rpm-gpg/RPM-GPG-KEY-docker-ce".into(),
-        pin: Pin::of_file(mirror_key()).unwrap(),
     }
 }
 
@@ -277,7 +280,7 @@ fn the_laws_hold_for_a_source_of_dnf_and_its_key_in_rpms_database() {
         assert!(text.contains("/linux/rhel/9/x86_64/stable\n"), "{case}: {text}");
     }
     let host = Model::fresh("rhel-9");
-    let [fingerprint] = &rpm_source().pin.fingerprints[..] else { panic!("it is one certificate") };
+    let [fingerprint] = &rpm_source().index.pin.fingerprints[..] else { panic!("it is one certificate") };
     let key = RpmKey { fingerprint: fingerprint.clone(), bytes: rprov::resources::file::Bytes(mirror_key()) };
     laws_hold("a key", &host, key, Presence::Present);
 }

@@ -1,12 +1,14 @@
 //! apt with a state of its own, in which nothing is installed: it resolves and fetches for a host that is elsewhere.
 
-use super::Origin;
+use super::create::Held;
+use super::{Origin, Promised};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
 use crate::host::local::Rate;
 use crate::host::{Command, Output, STATUS_FD, Touch};
 use crate::resources::apt::{Trouble, parse_simulation, trouble};
-use crate::trust::apt::{AptIndex, index_at_hand};
+use crate::trust::Index;
+use crate::trust::apt::{AptIndex, AptSource, Record, index_at_hand};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +38,9 @@ impl State {
         let mut text = String::new();
         for origin in origins {
             let key = write_key(origin, &directory.join("keys"))?;
-            text.push_str(&stanza(&origin.index, &origin.index.root, &key));
+            if let Index::Apt(index) = &origin.index {
+                text.push_str(&stanza(index, &index.root, &key));
+            }
         }
         fs::write(directory.join("bundle.sources"), text).or_fail(cannot)?;
         Ok(State { directory: directory.to_owned(), architecture: architecture.to_owned() })
@@ -118,31 +122,44 @@ impl State {
         comes.into_iter().map(file).collect()
     }
 
-    /// The lists of an index as apt keeps them: InRelease and Packages.
-    pub fn lists(&self, origin: &Origin) -> [PathBuf; 2] {
-        origin.index.list_names().map(|name| self.directory.join("lists").join(name))
-    }
-
     /// Every index that came, verified by our own rules; apt keeps no file for an empty one.
-    pub fn indexes<'o>(&self, origins: &'o [Origin], now: i64) -> Result<Vec<(&'o Origin, AptIndex)>> {
-        let mut indexes = Vec::new();
+    pub fn held<'o>(&self, origins: &'o [Origin], now: i64) -> Result<Vec<Held<'o>>> {
+        let mut all = Vec::new();
         for origin in origins {
-            let [in_release, packages] = self.lists(origin);
+            let Index::Apt(source) = &origin.index else { continue };
+            let [in_release, packages] =
+                source.list_names().map(|name| self.directory.join("lists").join(name));
             if packages.exists() {
                 let read =
                     |path: &Path| fs::read(path).or_fail(|| format!("cannot read `{}`", path.display()));
-                let index = index_at_hand(&origin.index, read(&in_release)?, read(&packages)?, now)?;
-                indexes.push((origin, index));
+                let index = index_at_hand(source, read(&in_release)?, read(&packages)?, now)?;
+                let files = paths(origin, source).into_iter().zip([in_release, packages]).collect();
+                all.push(Held { origin, files, promised: promised(origin, &index) });
             }
         }
-        Ok(indexes)
+        Ok(all)
     }
+}
+
+/// Where InRelease and Packages lie in the bundle.
+pub fn paths(origin: &Origin, source: &AptSource) -> [String; 2] {
+    [source.in_release_path(), source.packages_path()].map(|path| origin.at(&path))
+}
+
+pub fn promised(origin: &Origin, index: &AptIndex) -> Vec<Promised> {
+    let promised = |record: &Record| Promised {
+        path: origin.at(&record.filename),
+        size: record.size,
+        sha256: record.sha256.clone(),
+        rpm: None,
+    };
+    index.records.iter().map(promised).collect()
 }
 
 /// The pinned key of a source, in one file for all of its indexes: apt wants that. By its ending apt tells armor from
 /// binary.
 pub fn write_key(origin: &Origin, directory: &Path) -> Result<PathBuf> {
-    let bytes = &origin.index.pin.key;
+    let bytes = &origin.index.pin().key;
     let ending = if bytes.trim_ascii_start().starts_with(b"-----BEGIN") { "asc" } else { "gpg" };
     let path = directory.join(format!("{}.{ending}", origin.directory));
     let cannot = || format!("cannot write `{}`", path.display());
@@ -152,7 +169,7 @@ pub fn write_key(origin: &Origin, directory: &Path) -> Result<PathBuf> {
 }
 
 /// A source in deb822 style (sources.list(5)): of its indexes the packages alone.
-pub fn stanza(index: &crate::trust::apt::AptSource, root: &str, key: &Path) -> String {
+pub fn stanza(index: &AptSource, root: &str, key: &Path) -> String {
     let components = match index.is_flat() {
         true => String::new(),
         false => format!("Components: {}\n", index.component),

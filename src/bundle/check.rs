@@ -1,16 +1,20 @@
-//! Checks a bundle from the pinned keys down: each index by its signature, each package by the index, and nothing else is in it.
+//! Checks a bundle from the pinned keys down: each index and each package by whoever signs it, and nothing else is in it.
 
 use super::reader::walk;
-use super::{Entry, IMAGES, KEYRING, Listed, Manifest, Origin, hinted, refused};
+use super::{Entry, IMAGES, KEYRING, Listed, Manifest, Origin, Promised, apt, dnf, hinted, refused};
 use crate::error::{Error, OrFail, Result};
-use crate::trust::apt::{Record, index_at_hand};
+use crate::trust::Index;
+use crate::trust::apt::{AptSource, index_at_hand};
+use crate::trust::repomd::{RpmSource, Signed, rpm_index_at_hand};
+use crate::trust::rpm_file::RpmFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
-/// The largest index that is read into memory, Debian's `main` has some 50 MB; and of all together.
+/// The largest index that is read into memory, Debian's `main` has some 50 MB; and of all together, with the headers of
+/// rpm's packages.
 const INDEX_LIMIT: u64 = 256 << 20;
-const INDEXES_LIMIT: u64 = 1 << 30;
+const TOTAL_LIMIT: u64 = 1 << 30;
 /// The largest keyring.
 const KEYRING_LIMIT: u64 = 1 << 20;
 
@@ -20,12 +24,14 @@ pub struct Checked {
     pub manifest: Manifest,
     /// The indexes that are in it, each verified.
     pub origins: Vec<Origin>,
-    /// How many packages were signed for, by an index.
+    /// How many packages were signed for.
     pub packages: usize,
+    /// Those of rpm's: the directory of the source, and the whole name as dnf knows it.
+    pub rpms: Vec<(String, String)>,
 }
 
 /// Reads the whole of it and writes nothing. `origins` says, for a manifest and the keyring that came along, which
-/// indexes may be in it and who has to have signed them.
+/// indexes may be in it and who has to have signed what of them.
 ///
 /// # Errors
 /// Whatever is not what somebody pinned has signed: refused, by its name.
@@ -42,53 +48,146 @@ fn look(
     origins: impl FnOnce(&Manifest, Option<&[u8]>) -> Result<Vec<Origin>>,
     now: i64,
 ) -> Result<Checked> {
-    let mut small: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut left = INDEXES_LIMIT;
-    let manifest = walk(file, &mut |manifest, entry, bytes| {
-        let limit = if entry.path == KEYRING { KEYRING_LIMIT } else { INDEX_LIMIT.min(left) };
-        if is_index(manifest, &entry.path) || entry.path == KEYRING {
+    let mut kept = Kept::default();
+    let manifest = walk(file, &mut |manifest, entry, bytes| kept.see(file, manifest, entry, bytes))?;
+    let known = origins(&manifest, kept.small.get(KEYRING).map(Vec::as_slice))?;
+    let mut indexes = BTreeSet::from([KEYRING.to_owned()]);
+    let mut promised: BTreeMap<String, Vec<(&Origin, Promised)>> = BTreeMap::new();
+    let mut checked =
+        Checked { manifest: manifest.clone(), origins: Vec::new(), packages: 0, rpms: Vec::new() };
+    for listed in &manifest.indexes {
+        let origin =
+            known.iter().find(|origin| origin.listed() == *listed).ok_or_else(|| unknown(file, listed))?;
+        let index = match &origin.index {
+            Index::Apt(source) => kept.apt_index(file, origin, source, now)?,
+            Index::Rpm(source) => kept.rpm_index(file, &manifest, origin, source, now)?,
+        };
+        indexes.extend(index.files);
+        for package in index.promised {
+            promised.entry(package.path.clone()).or_default().push((origin, package));
+        }
+        checked.origins.push(origin.clone());
+    }
+    let is_package =
+        |entry: &&Entry| !indexes.contains(&entry.path) && entry.path.split('/').next() != Some(IMAGES);
+    for entry in manifest.files.iter().filter(is_package) {
+        let because = |reasons: Vec<String>| {
+            reasons.into_iter().fold(refused(file), |error, reason| error.because(reason))
+        };
+        let (origin, package) = is_listed(entry, promised.get(&entry.path)).map_err(because)?;
+        if let (Some(words), Index::Rpm(source)) = (&package.rpm, &origin.index) {
+            kept.is_signed(&entry.path, words, source, now)
+                .map_err(|error| untrusted(file, &entry.path, &error))?;
+            let [name, version, architecture] = words;
+            checked.rpms.push((origin.directory.clone(), format!("{name}-{version}.{architecture}")));
+        }
+        checked.packages += 1;
+    }
+    Ok(checked)
+}
+
+/// What of a bundle is kept as it streams by.
+#[derive(Default)]
+struct Kept {
+    /// Indexes, and the keyring.
+    small: BTreeMap<String, Vec<u8>>,
+    rpms: BTreeMap<String, RpmFile>,
+    bytes: u64,
+}
+
+/// An index that is right: its files in the bundle, and what it lists.
+struct Verified {
+    files: Vec<String>,
+    promised: Vec<Promised>,
+}
+
+impl Kept {
+    fn see(&mut self, file: &Path, manifest: &Manifest, entry: &Entry, bytes: &mut dyn Read) -> Result<()> {
+        if entry.path == KEYRING || is_index(manifest, &entry.path) {
+            let limit = if entry.path == KEYRING { KEYRING_LIMIT } else { INDEX_LIMIT };
+            self.takes(file, entry, entry.size, limit)?;
             let mut kept = Vec::new();
-            let cannot = || format!("cannot read `{}`", entry.path);
-            if entry.size > limit {
-                return Err(refused(file).because(format!("`{}` is larger than {limit} bytes", entry.path)));
-            }
-            bytes.take(limit).read_to_end(&mut kept).or_fail(cannot)?;
-            left = left.saturating_sub(entry.size);
-            small.insert(entry.path.clone(), kept);
+            bytes.read_to_end(&mut kept).or_fail(|| format!("cannot read `{}`", entry.path))?;
+            self.small.insert(entry.path.clone(), kept);
+        } else if entry.path.ends_with(".rpm") {
+            let rpm = RpmFile::read(bytes).map_err(|error| untrusted(file, &entry.path, &error))?;
+            self.takes(file, entry, rpm.kept(), INDEX_LIMIT)?;
+            self.rpms.insert(entry.path.clone(), rpm);
         }
         Ok(())
-    })?;
-    let known = origins(&manifest, small.get(KEYRING).map(Vec::as_slice))?;
-    let because = |error: Error| error.because(format!("in the bundle `{}`", file.display()));
-    let mut accounted: BTreeSet<String> = BTreeSet::from([KEYRING.to_owned()]);
-    let mut signed: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-    let mut found = Vec::new();
-    for listed in &manifest.indexes {
-        let origin = known.iter().find(|origin| origin.is(listed)).ok_or_else(|| unknown(file, listed))?;
-        let paths = origin.paths();
-        let [in_release, packages] = paths.clone().map(|path| {
-            small.get(&path).cloned().ok_or_else(|| refused(file).because(format!("it has no `{path}`")))
-        });
-        let name = format!("`{}`", paths[0]);
-        let index = index_at_hand(&origin.index, in_release?, packages?, now)
-            .map_err(|error| because(error.because(format!("that is {name}"))))?;
-        for record in index.records {
-            let path = format!("{}/{}", origin.directory, record.filename.trim_start_matches("./"));
-            signed.entry(path).or_default().push(record);
-        }
-        accounted.extend(paths);
-        found.push(origin.clone());
     }
-    let mut packages = 0;
-    for entry in manifest.files.iter().filter(|entry| !accounted.contains(&entry.path)) {
-        if entry.path.split('/').next() == Some(IMAGES) {
-            continue;
+
+    fn takes(&mut self, file: &Path, entry: &Entry, bytes: u64, limit: u64) -> Result<()> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        match bytes > limit || self.bytes > TOTAL_LIMIT {
+            true => Err(refused(file).because(format!("`{}` is larger than an index may be", entry.path))),
+            false => Ok(()),
         }
-        is_signed(entry, signed.get(&entry.path))
-            .map_err(|why| why.into_iter().fold(refused(file), |error, reason| error.because(reason)))?;
-        packages += 1;
     }
-    Ok(Checked { manifest, origins: found, packages })
+
+    fn bytes(&self, file: &Path, path: &str) -> Result<Vec<u8>> {
+        self.small.get(path).cloned().ok_or_else(|| refused(file).because(format!("it has no `{path}`")))
+    }
+
+    fn apt_index(&self, file: &Path, origin: &Origin, source: &AptSource, now: i64) -> Result<Verified> {
+        let paths = apt::paths(origin, source);
+        let [in_release, packages] = [&paths[0], &paths[1]].map(|path| self.bytes(file, path));
+        let index = index_at_hand(source, in_release?, packages?, now)
+            .map_err(|error| about(error, &paths[0], file))?;
+        Ok(Verified { promised: apt::promised(origin, &index), files: paths.into() })
+    }
+
+    fn rpm_index(
+        &self,
+        file: &Path,
+        manifest: &Manifest,
+        origin: &Origin,
+        source: &RpmSource,
+        now: i64,
+    ) -> Result<Verified> {
+        let (path, signature) = (origin.at(dnf::INDEX), origin.at(dnf::SIGNATURE));
+        let repomd = self.bytes(file, &path)?;
+        let digest = |list: &str| {
+            let found = manifest.files.iter().find(|entry| entry.path == origin.at(list));
+            found.map(|entry| entry.sha256.clone())
+        };
+        let read = |list: &str| self.small.get(&origin.at(list)).cloned();
+        let signed = self.small.get(&signature).map(Vec::as_slice);
+        let index = rpm_index_at_hand(source, &repomd, signed, &digest, &read, now)
+            .map_err(|error| about(error, &path, file))?;
+        let mut files: Vec<String> =
+            crate::trust::repomd::lists(&repomd)?.iter().map(|list| origin.at(list)).collect();
+        files.push(path);
+        if source.signed == Signed::Index {
+            files.push(signature);
+        }
+        Ok(Verified { promised: dnf::promised(origin, &index), files })
+    }
+
+    /// The package is what the index says of it, and the pinned key's where that signs packages.
+    fn is_signed(&self, path: &str, words: &[String; 3], source: &RpmSource, now: i64) -> Result<()> {
+        let Some(rpm) = self.rpms.get(path) else { return Err(Error::refused("it is no package of rpm's")) };
+        let [name, version, architecture] = words;
+        if (&rpm.name, &rpm.version, &rpm.architecture) != (name, version, architecture) {
+            return Err(Error::refused(format!(
+                "it is {}-{}.{}, and {name}-{version}.{architecture} is listed there",
+                rpm.name, rpm.version, rpm.architecture
+            )));
+        }
+        match source.signed {
+            Signed::Packages => rpm.check(&source.pin, now),
+            Signed::Index => Ok(()),
+        }
+    }
+}
+
+fn untrusted(file: &Path, path: &str, error: &Error) -> Error {
+    let why = refused(file).because(format!("`{path}` cannot be trusted")).because(error.what());
+    error.reasons().iter().fold(why, |why, reason| why.because(reason))
+}
+
+fn about(error: Error, path: &str, file: &Path) -> Error {
+    error.because(format!("that is `{path}`")).because(format!("in the bundle `{}`", file.display()))
 }
 
 /// By the manifest alone: what of it is to be kept.
@@ -96,27 +195,32 @@ fn is_index(manifest: &Manifest, path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let below =
         |listed: &Listed| path.strip_prefix(&listed.directory).is_some_and(|rest| rest.starts_with('/'));
-    matches!(name, "InRelease" | "Packages") && manifest.indexes.iter().any(below)
+    let of_apt = matches!(name, "InRelease" | "Packages");
+    let of_rpm = name.starts_with("repomd.xml") || name.contains("primary.xml");
+    (of_apt || of_rpm) && manifest.indexes.iter().any(below)
 }
 
 fn unknown(file: &Path, listed: &Listed) -> Error {
-    refused(file).because(format!(
-        "`{}` {} {} is no source of the profile: nobody is pinned for it",
-        listed.directory, listed.suite, listed.component
-    ))
+    let words = [listed.directory.as_str(), &listed.suite, &listed.component].join(" ");
+    refused(file)
+        .because(format!("`{}` is no source of the profile: nobody is pinned for it", words.trim_end()))
 }
 
 /// The very file that an index lists at this path.
-fn is_signed(entry: &Entry, records: Option<&Vec<Record>>) -> std::result::Result<(), Vec<String>> {
-    let Some(records) = records else {
+fn is_listed<'p>(
+    entry: &Entry,
+    listed: Option<&'p Vec<(&'p Origin, Promised)>>,
+) -> std::result::Result<(&'p Origin, &'p Promised), Vec<String>> {
+    let Some(listed) = listed else {
         return Err(vec![format!("`{}` is listed in no signed index", entry.path)]);
     };
-    match records.iter().find(|record| record.sha256 == entry.sha256 && record.size == entry.size) {
-        Some(_) => Ok(()),
+    let same = |(_, one): &&(&Origin, Promised)| one.sha256 == entry.sha256 && one.size == entry.size;
+    match listed.iter().find(same) {
+        Some((origin, promised)) => Ok((origin, promised)),
         None => Err(vec![
             format!("`{}` is not what was signed", entry.path),
             format!("it has {} bytes with the SHA-256 {}", entry.size, entry.sha256),
-            format!("{} bytes with {} were signed", records[0].size, records[0].sha256),
+            format!("{} bytes with {} were signed", listed[0].1.size, listed[0].1.sha256),
         ]),
     }
 }

@@ -1,14 +1,13 @@
 //! Makes a bundle: the target's own package manager says what comes along and fetches it, and what came is checked.
 
-use super::{Entry, FORMAT, IMAGES, KEYRING, Manifest, Origin, apt, check, writer};
+use super::{Entry, FORMAT, IMAGES, KEYRING, Manifest, Origin, Promised, apt, check, dnf, writer};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
 use crate::host::Touch;
 use crate::resources::AnyWant;
-use crate::resources::packages::{Manager, Packages};
+use crate::resources::packages::{Packages, Set};
 use crate::resources::{Want, image::Image};
 use crate::steps::Step;
-use crate::trust::apt::AptIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub struct Asked<'a> {
     pub profile: &'a str,
     pub architecture: &'a str,
+    /// Where its package manager is dnf.
+    pub dnf: Option<dnf::Target<'a>>,
     /// What a host that has nothing is to become.
     pub steps: &'a [Step],
     /// Every index that packages may come from.
@@ -43,16 +44,27 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     fs::create_dir_all(&work).or_fail(cannot)?;
     let images = images(&asked.images, host)?;
     host.tell(Event::Step { title: "the packages, and what comes along".into(), number: 1, of: 2 });
-    let state = apt::State::make(&work.join("apt"), &asked.origins, asked.architecture)?;
-    // The indexes of the engine are verified here first, which says best what is wrong with one.
-    let words = words(asked.steps, host)?;
-    state.update(host)?;
-    state.download(&words, host)?;
-    let fetched = state.fetched(&words, host)?;
-    let indexes = state.indexes(&asked.origins, host.now())?;
+    let (words, fetched, held) = match &asked.dnf {
+        None => {
+            let state = apt::State::make(&work.join("apt"), &asked.origins, asked.architecture)?;
+            // The indexes of the engine are verified here first, which says best what is wrong with one.
+            let words = words(asked.steps, &|packages, want| packages.words_for_apt(want, host))?;
+            state.update(host)?;
+            state.download(&words, host)?;
+            (words.clone(), state.fetched(&words, host)?, state.held(&asked.origins, host.now())?)
+        }
+        Some(target) => {
+            let state = dnf::State::make(&work.join("dnf"), &asked.origins, target)?;
+            let words = words(asked.steps, &|packages, want| {
+                packages.words_for_dnf(want, &|ids, names| state.available(ids, names, host))
+            })?;
+            let fetched = state.download(&words, host)?;
+            (words, fetched, state.held(&asked.origins, host)?)
+        }
+    };
     let mut files = Files::default();
     files.keyring(&work, &asked.keyring)?;
-    let used = files.packages(&fetched, &indexes, &state)?;
+    let used = files.packages(&fetched, held)?;
     files.images(images)?;
     let (entries, sources): (Vec<_>, Vec<_>) = files.0.into_iter().unzip();
     let manifest = Manifest {
@@ -75,13 +87,10 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
 }
 
 /// What the package manager is told, from the same steps that an install makes.
-fn words(steps: &[Step], host: &dyn Touch) -> Result<Vec<String>> {
+fn words(steps: &[Step], say: &dyn Fn(&Packages, &Set) -> Result<Vec<String>>) -> Result<Vec<String>> {
     let mut words = Vec::new();
     for Want { resource, state } in wants(steps) {
-        if resource.manager != Manager::Apt {
-            return Err(Error::refused("cannot make a bundle for hosts of the dnf family"));
-        }
-        words.extend(resource.afresh(state, host)?);
+        words.extend(say(resource, state)?);
     }
     words.sort();
     words.dedup();
@@ -109,6 +118,13 @@ fn images(archives: &[PathBuf], host: &dyn Touch) -> Result<BTreeMap<String, Pat
     Ok(images)
 }
 
+/// An index that came: its files by their paths in the bundle, and what it lists.
+pub struct Held<'o> {
+    pub origin: &'o Origin,
+    pub files: Vec<(String, PathBuf)>,
+    pub promised: Vec<Promised>,
+}
+
 /// The files of the bundle, and where each is.
 #[derive(Default)]
 struct Files(Vec<(Entry, PathBuf)>);
@@ -126,46 +142,35 @@ impl Files {
     }
 
     /// The packages that came, and of the indexes those that list one of them.
-    fn packages<'o>(
-        &mut self,
-        fetched: &[PathBuf],
-        indexes: &[(&'o Origin, AptIndex)],
-        state: &apt::State,
-    ) -> Result<Vec<&'o Origin>> {
+    fn packages<'o>(&mut self, fetched: &[PathBuf], held: Vec<Held<'o>>) -> Result<Vec<&'o Origin>> {
         let mut found = BTreeMap::new();
-        for deb in fetched {
-            let measured = writer::entry(String::new(), deb)?;
-            let listed = indexes.iter().find_map(|(origin, index)| {
-                let same = |record: &&crate::trust::apt::Record| record.sha256 == measured.sha256;
-                index.records.iter().find(same).map(|record| (*origin, record))
+        let mut used = BTreeSet::new();
+        for package in fetched {
+            let measured = writer::entry(String::new(), package)?;
+            let listed = held.iter().find_map(|held| {
+                let promised = held.promised.iter().find(|promised| promised.sha256 == measured.sha256)?;
+                Some((held.origin.listed(), promised.path.clone()))
             });
-            let (origin, record) = listed.ok_or_else(|| {
-                Error::refused(format!("cannot use the package `{}`", deb.display()))
-                    .because("no signed index lists it")
+            let (listed, path) = listed.ok_or_else(|| {
+                Error::refused(format!("cannot use the package `{}`", package.display()))
+                    .because("no index lists it")
                     .hint("remove it, and run the same command again")
             })?;
-            let path = format!("{}/{}", origin.directory, record.filename.trim_start_matches("./"));
-            found.insert(path, (origin, deb.clone()));
+            used.insert(listed);
+            found.insert(path, package.clone());
         }
-        let used: BTreeSet<super::Listed> = found.values().map(|(origin, _)| origin.listed()).collect();
-        let used: Vec<&Origin> = indexes
-            .iter()
-            .map(|(origin, _)| *origin)
-            .filter(|origin| used.contains(&origin.listed()))
-            .collect();
+        let used: Vec<Held> = held.into_iter().filter(|held| used.contains(&held.origin.listed())).collect();
         let mut paths = BTreeSet::new();
-        for origin in &used {
-            for (path, from) in origin.paths().into_iter().zip(state.lists(origin)) {
-                // Components of one suite share its InRelease.
-                if paths.insert(path.clone()) {
-                    self.add(path, from)?;
-                }
+        for (path, from) in used.iter().flat_map(|held| &held.files) {
+            // Components of one suite share its InRelease.
+            if paths.insert(path) {
+                self.add(path.clone(), from.clone())?;
             }
         }
-        for (path, (_, deb)) in found {
-            self.add(path, deb)?;
+        for (path, package) in found {
+            self.add(path, package)?;
         }
-        Ok(used)
+        Ok(used.iter().map(|held| held.origin).collect())
     }
 
     fn images(&mut self, images: BTreeMap<String, PathBuf>) -> Result<()> {

@@ -3,6 +3,7 @@
 mod apt;
 pub mod check;
 pub mod create;
+pub mod dnf;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ pub use reader::manifest;
 pub use unpack::unpack;
 
 use crate::error::{Error, Result};
-use crate::trust::apt::AptSource;
+use crate::trust::Index;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path};
 
@@ -34,7 +35,7 @@ pub struct Manifest {
     pub rprov: String,
     /// When it was made: RFC 3339.
     pub made: String,
-    /// The profile of the hosts that it is for.
+    /// The hosts that it is for, by the name of their profile or of their own: `rocky-9`.
     pub profile: String,
     pub architecture: String,
     /// The packages that were asked for, in their versions.
@@ -44,13 +45,15 @@ pub struct Manifest {
     pub files: Vec<Entry>,
 }
 
-/// An index: which component of which suite, and below which directory of the bundle its source lies.
+/// An index: below which directory of the bundle its source lies, and with apt which component of which suite it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
     pub directory: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub suite: String,
     /// None of a flat repository: empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub component: String,
 }
 
@@ -67,28 +70,31 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     pub directory: String,
-    pub index: AptSource,
+    pub index: Index,
+}
+
+/// A package as an index lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promised {
+    /// In the bundle.
+    path: String,
+    size: u64,
+    sha256: String,
+    /// With rpm what it says of itself: name, version and architecture.
+    rpm: Option<[String; 3]>,
 }
 
 impl Origin {
-    fn is(&self, listed: &Listed) -> bool {
-        self.directory == listed.directory
-            && self.index.suite == listed.suite
-            && self.index.component == listed.component
-    }
-
     fn listed(&self) -> Listed {
-        Listed {
-            directory: self.directory.clone(),
-            suite: self.index.suite.clone(),
-            component: self.index.component.clone(),
-        }
+        let (suite, component) = match &self.index {
+            Index::Apt(source) => (source.suite.clone(), source.component.clone()),
+            Index::Rpm(_) => Default::default(),
+        };
+        Listed { directory: self.directory.clone(), suite, component }
     }
 
-    /// Where InRelease and Packages lie in the bundle.
-    fn paths(&self) -> [String; 2] {
-        let below = |path: String| format!("{}/{path}", self.directory);
-        [below(self.index.in_release_path()), below(self.index.packages_path())]
+    fn at(&self, path: &str) -> String {
+        format!("{}/{}", self.directory, path.trim_start_matches("./"))
     }
 }
 

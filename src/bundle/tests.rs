@@ -4,6 +4,7 @@ use super::writer::{entry, seal, write};
 use super::*;
 use crate::error::Exit;
 use crate::trust::Pin;
+use crate::trust::apt::AptSource;
 use data_encoding::HEXLOWER;
 use sequoia_openpgp as openpgp;
 use sha2::{Digest, Sha256};
@@ -86,7 +87,7 @@ fn origin(signer: &Signer) -> Origin {
         architecture: "amd64".into(),
         pin: Pin::of_file(signer.public()).unwrap(),
     };
-    Origin { directory: "docker".into(), index }
+    Origin { directory: "docker".into(), index: Index::Apt(index) }
 }
 
 fn manifest(signer: &Signer, files: &[(String, Vec<u8>)]) -> Manifest {

@@ -1,10 +1,12 @@
 //! Unpacks a bundle that was checked into a directory of its own, as the one source of one transaction.
 
-use super::apt::{stanza, write_key};
 use super::reader::walk;
-use super::{Checked, hinted, refused};
+use super::{Checked, Origin, apt, dnf, hinted, refused};
 use crate::error::{Error, OrFail, Result};
 use crate::host::{Look, Offline, large_private_directory};
+use crate::trust::apt::AptSource;
+use crate::trust::repomd::{RpmSource, Signed};
+use crate::trust::{self, Index};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +30,7 @@ pub fn unpack(file: &Path, checked: &Checked, host: &dyn Look) -> Result<Unpacke
     let cannot = || format!("cannot unpack the bundle `{}`", file.display());
     let directory = large_private_directory("bundle").or_fail(cannot)?;
     let place = directory.path();
-    // apt reads it as its own user.
+    // apt reads it as a user of its own.
     fs::set_permissions(place, fs::Permissions::from_mode(0o755)).or_fail(cannot)?;
     let needed = checked.manifest.size();
     if let Some(room) = host.room(place)?.filter(|room| room.bytes_free < needed) {
@@ -64,26 +66,50 @@ fn make_directories(place: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A source for each index, signed by the pinned key and no other; and the addresses that they stand for.
+/// A source for each index, with the pinned key and no other; and the addresses that they stand for.
 fn write_sources(place: &Path, checked: &Checked) -> Result<Vec<(String, String)>> {
-    let cannot = || "cannot write the sources of the bundle".to_owned();
-    let sources = place.join("sources.list.d");
-    let keys = place.join("pinned");
-    for directory in [&sources, &keys] {
-        make_directories(place, &directory.join("x"))?;
+    for name in ["pinned", "sources.list.d", "yum.repos.d"] {
+        make_directories(place, &place.join(name).join("x"))?;
     }
     let mut places = Vec::new();
     for (number, origin) in checked.origins.iter().enumerate() {
-        let key = write_key(origin, &keys)?;
-        // A bundle is a moment of its sources, which may be over since long. Not `file:`: apt 2.6 takes a list from there
-        // only as the first of its compressed forms, which is not what a bundle has.
-        let root = format!("copy:{}", place.join(&origin.directory).display());
-        let stanza = stanza(&origin.index, &root, &key);
-        let text = format!("{}\nCheck-Valid-Until: no\nBy-Hash: no\n", stanza.trim_end());
-        let path = sources.join(format!("{number}.sources"));
-        fs::write(&path, text).or_fail(cannot)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).or_fail(cannot)?;
-        places.push((origin.index.root.clone(), origin.directory.clone()));
+        let (path, text) = match &origin.index {
+            Index::Apt(index) => (format!("sources.list.d/{number}.sources"), stanza(place, origin, index)?),
+            Index::Rpm(index) => {
+                (format!("yum.repos.d/{number}.repo"), section(place, origin, index, &checked.rpms)?)
+            }
+        };
+        write(&place.join(path), text.as_bytes())?;
+        places.push((origin.index.address().to_owned(), origin.directory.clone()));
     }
     Ok(places)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let cannot = || "cannot write the sources of the bundle".to_owned();
+    fs::write(path, bytes).or_fail(cannot)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).or_fail(cannot)
+}
+
+/// A bundle is a moment of its sources, which may be over since long. Not `file:`: apt 2.6 takes a list from there only
+/// as the first of its compressed forms, which is not what a bundle has.
+fn stanza(place: &Path, origin: &Origin, index: &AptSource) -> Result<String> {
+    let key = apt::write_key(origin, &place.join("pinned"))?;
+    let root = format!("copy:{}", place.join(&origin.directory).display());
+    let stanza = apt::stanza(index, &root, &key);
+    Ok(format!("{}\nCheck-Valid-Until: no\nBy-Hash: no\n", stanza.trim_end()))
+}
+
+/// An index lists more than is in the bundle: dnf is shown what is.
+fn section(place: &Path, origin: &Origin, index: &RpmSource, rpms: &[(String, String)]) -> Result<String> {
+    let key = place.join("pinned").join(format!("{}.asc", origin.directory));
+    write(&key, &trust::armored(&index.pin)?)?;
+    let checks = match index.signed {
+        Signed::Packages => "gpgcheck=1\nrepo_gpgcheck=0",
+        Signed::Index => "gpgcheck=0\nrepo_gpgcheck=1",
+    };
+    let of_it = rpms.iter().filter(|(directory, _)| *directory == origin.directory);
+    let names: Vec<&str> = of_it.map(|(_, name)| name.as_str()).collect();
+    let more = format!("{checks}\ngpgkey=file://{}\nincludepkgs={}\n", key.display(), names.join(","));
+    Ok(dnf::section(origin, &format!("file://{}", place.join(&origin.directory).display()), &more))
 }

@@ -8,9 +8,12 @@ use crate::error::{Error, Exit, Result};
 use crate::event::Event;
 use crate::facts::{self, AppArmor, Distribution, Facts};
 use crate::host::Look;
-use crate::profile::{self, Archive, Config, Flags, Gpu, Library, Profile, Settings, from_here};
+use crate::profile::{
+    self, Archive, BaseKey, Config, Flags, Gpu, Library, Profile, Repository, Settings, from_here, rpm_word,
+};
 use crate::resources::repository::Source;
 use crate::steps;
+use crate::trust::Index;
 use crate::ui;
 use std::path::Path;
 
@@ -27,7 +30,7 @@ fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
     let asking = run.host(None);
     let library = Library::load(&asking)?;
     let config = install::configuration(&fetched.configuration, &asking)?;
-    let profile = library.get(&fetched.target)?.profile.clone();
+    let profile = library.target(&fetched.target)?;
     let here = facts::gather(&asking)?;
     let name = here.distribution.name.clone();
     if !here.root {
@@ -62,8 +65,9 @@ fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
     let images = fetched.images.iter().map(|path| from_here(path)).collect::<Result<_>>()?;
     let manifest = bundle::create(
         &Asked {
-            profile: &settings.profile.name,
+            profile: &settings.profile.target,
             architecture: &architecture,
+            dnf: of_dnf(&settings.profile, &architecture),
             steps: &steps,
             origins,
             keyring,
@@ -74,6 +78,16 @@ fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
     )?;
     run.tell(&Event::Note { text: ui::bundle::made(&output, &manifest) });
     Ok(Exit::Done)
+}
+
+/// Whom dnf resolves for, where it is dnf that does.
+fn of_dnf<'a>(profile: &'a Profile, architecture: &'a str) -> Option<bundle::dnf::Target<'a>> {
+    let is = matches!(profile.repository, Repository::Dnf(_));
+    is.then(|| bundle::dnf::Target {
+        architecture: rpm_word(architecture),
+        release: profile.matches.version.as_deref().unwrap_or_default(),
+        platform: profile.matches.derivatives.get(&BaseKey::PlatformId).map(String::as_str),
+    })
 }
 
 /// A host of which nothing is known but what it is: whatever some may lack is taken along.
@@ -103,7 +117,7 @@ fn verify(run: &mut Run, file: &Path, named: &Configuration) -> Result<Exit> {
     let config = install::configuration(named, &host)?;
     let library = Library::load(&host)?;
     let checked = checked(file, None, &config, &library, &host)?;
-    let profile = &library.get(&checked.manifest.profile)?.profile;
+    let profile = library.target(&checked.manifest.profile)?;
     match run.manner.json {
         true => ui::bundle::checks(&checked).into_iter().for_each(|event| run.tell(&event)),
         false => ui::answer(&ui::bundle::shown(&checked, &profile.title)),
@@ -130,15 +144,15 @@ fn install(run: &mut Run, file: &Path, wanted: &Wanted, changing: &Changing, end
 
 fn is_for(manifest: &Manifest, facts: &Facts, library: &Library) -> Result<()> {
     let ours = profile::choose(facts, library)?;
-    if ours.name == manifest.profile && facts.architecture == manifest.architecture {
+    if ours.target == manifest.profile && facts.architecture == manifest.architecture {
         return Ok(());
     }
     Err(Error::refused("cannot install from this bundle")
         .because(format!(
             "it is for {} on {}, and this is {} on {}",
-            manifest.profile, manifest.architecture, ours.name, facts.architecture
+            manifest.profile, manifest.architecture, ours.target, facts.architecture
         ))
-        .hint(format!("rprov bundle create --for {} --arch {} -o FILE", ours.name, facts.architecture)))
+        .hint(format!("rprov bundle create --for {} --arch {} -o FILE", ours.target, facts.architecture)))
 }
 
 /// The bundle, checked against what this program and this configuration pin for the hosts that it is for.
@@ -150,8 +164,7 @@ fn checked(
     host: &dyn Look,
 ) -> Result<Checked> {
     let known = |manifest: &Manifest, carried: Option<&[u8]>| {
-        let profile = library.get(&manifest.profile).map_err(Error::for_good)?;
-        let profile = profile.profile.clone();
+        let profile = library.target(&manifest.profile).map_err(Error::for_good)?;
         let facts = of_target(facts::gather(host)?, &profile, &manifest.architecture);
         let gpu = Some(if profile.gpu.is_some() { Gpu::Toolkit } else { Gpu::Off });
         let (_, channels) = profile.repository.channels();
@@ -179,15 +192,13 @@ fn origins(
     let toolkit = settings.decide_gpu(facts, false)?.map(|decided| decided.toolkit);
     let mut origins = Vec::new();
     for source in std::iter::once(engine).chain(toolkit) {
-        let Source::Apt(source) = source else {
-            return Err(Error::refused(format!(
-                "cannot make or use a bundle for `{}`",
-                settings.profile.name
-            ))
-            .because("rprov makes bundles for hosts with apt only"));
-        };
-        let directory = source.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        origins.push(Origin { directory, index: source.index });
+        origins.push(match source {
+            Source::Apt(source) => {
+                let directory = source.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                Origin { directory, index: Index::Apt(source.index) }
+            }
+            Source::Dnf(source) => Origin { directory: source.id, index: Index::Rpm(source.index) },
+        });
     }
     let archive = Archive::indexes(&settings.profile, config, &facts.architecture, carried, host)?;
     origins.extend(archive.into_iter().map(|(directory, index)| Origin { directory, index }));

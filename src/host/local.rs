@@ -68,6 +68,12 @@ impl LocalHost {
         LocalHost { offline: Some(offline), ..self }
     }
 
+    /// Whether it is this package manager on the host itself, with its packages from a bundle. All else than where they
+    /// come from is the host's own: its database, its locks, its log.
+    fn takes_offline(&self, program: &str, command: &Command) -> bool {
+        self.offline.is_some() && command.argv.first().is_some_and(|word| word == program)
+    }
+
     /// SIGINT, SIGTERM and SIGHUP end the run after the change in hand; a second one at once. Children live in a
     /// process group of their own and do not hear them.
     pub fn hear_signals(&self) -> Result<()> {
@@ -350,12 +356,14 @@ impl Touch for LocalHost {
                 let private = dnf_state::make(state, self)?;
                 self.run_logged(&with_options(command, &private.options))?
             }
-            // All else than where packages come from is the host's own: its dpkg, its locks, its log.
-            None if self.offline.is_some() && command.argv.first().is_some_and(|word| word == "apt-get") => {
+            None if self.takes_offline("apt-get", command) => {
                 match apt_state::make(&AptState::default(), self)? {
                     Ok(private) => self.run_logged(&with_options(command, &private.of_the_host()))?,
                     Err(refused) => refused,
                 }
+            }
+            None if self.takes_offline("dnf", command) => {
+                self.run_logged(&with_options(command, &dnf_state::offline(self)))?
             }
             None if command.capture => captured(command)?,
             None => self.run_logged(command)?,

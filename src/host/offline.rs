@@ -19,6 +19,29 @@ impl Offline {
         self.directory.join("sources.list.d")
     }
 
+    /// Where dnf finds its repositories.
+    pub fn dnf_repositories(&self) -> PathBuf {
+        self.directory.join("yum.repos.d")
+    }
+
+    /// The packages of rpm's of one source, by the directory that it lies in.
+    pub fn packages(&self, place: &str) -> Result<Vec<PathBuf>> {
+        let (mut found, mut below) = (Vec::new(), vec![self.directory.join(place)]);
+        while let Some(directory) = below.pop() {
+            let cannot = || format!("cannot list `{}`", directory.display());
+            for entry in fs::read_dir(&directory).or_fail(cannot)? {
+                let path = entry.or_fail(cannot)?.path();
+                if path.is_dir() {
+                    below.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rpm") {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// The file that stands for an address, where there is one.
     pub fn find(&self, url: &str) -> Option<PathBuf> {
         let (rest, place) = self.places.iter().find_map(|(address, place)| {

@@ -2,10 +2,12 @@
 
 use super::config::{Config, SourceName};
 use super::form::{Fingerprint, Profile, absolute};
+use super::order::rpm_word;
 use crate::error::{Error, Result};
 use crate::host::Look;
 use crate::trust::apt::AptSource;
-use crate::trust::{self, Pin};
+use crate::trust::repomd::{RpmSource, Signed};
+use crate::trust::{self, Index, Pin};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -14,8 +16,12 @@ use std::path::PathBuf;
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     pub keyring: Keyring,
-    #[serde(rename = "source")]
+    /// As apt reads it.
+    #[serde(rename = "source", default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<ArchiveSource>,
+    /// As dnf does.
+    #[serde(rename = "repository", default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<ArchiveRepository>,
 }
 
 /// Who signs it.
@@ -45,8 +51,20 @@ pub struct ArchiveSource {
     pub architectures: Vec<String>,
 }
 
+/// A repository of packages that are signed each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveRepository {
+    /// `baseos`
+    pub id: String,
+    /// The original's root, which a mirror's address replaces.
+    pub root: String,
+    /// Below the root, the same on every mirror, with `{architecture}` in it as rpm names it.
+    pub path: String,
+}
+
 impl Archive {
-    /// Every component of every suite, and what it lies under in a bundle. `carried`: the keyring that a bundle has
+    /// Every component of every suite, or every repository, and what it lies under in a bundle. `carried`: the keyring that a bundle has
     /// with it, else that of this host.
     ///
     /// # Errors
@@ -57,7 +75,7 @@ impl Archive {
         architecture: &str,
         carried: Option<&[u8]>,
         host: &dyn Look,
-    ) -> Result<Vec<(String, AptSource)>> {
+    ) -> Result<Vec<(String, Index)>> {
         let archive = Archive::of(profile)?;
         let other = config.source.get(&SourceName::Archive).cloned().unwrap_or_default();
         let pin = match (other.key, carried) {
@@ -81,9 +99,15 @@ impl Archive {
                         architecture: architecture.to_owned(),
                         pin: pin.clone(),
                     };
-                    (source.path.clone(), index)
+                    (source.path.clone(), Index::Apt(index))
                 }));
             }
+        }
+        for repository in &archive.repositories {
+            let path = repository.path.replace("{architecture}", rpm_word(architecture));
+            let url = format!("{}/{path}", other.url.as_deref().unwrap_or(&repository.root));
+            let index = RpmSource { url, pin: pin.clone(), signed: Signed::Packages };
+            indexes.push((repository.id.clone(), Index::Rpm(index)));
         }
         Ok(indexes)
     }

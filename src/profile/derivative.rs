@@ -1,7 +1,8 @@
 //! Distributions that are based on another one: which profile they get is told by what they are based on, not by
 //! their name.
 
-use super::form::{BaseKey, Profile, date};
+use super::archive::Archive;
+use super::form::{BaseKey, Profile, Repository, date};
 use super::gpu::Cuda;
 use crate::facts::Distribution;
 use jiff::civil::Date;
@@ -65,6 +66,8 @@ pub struct Release {
     /// Where it differs from what it is based on.
     #[serde(default, deserialize_with = "optional_date")]
     pub end_of_life: Option<Date>,
+    /// Its own packages, where it builds all of them anew.
+    pub archive: Option<Archive>,
 }
 
 fn optional_date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Date>, D::Error> {
@@ -90,7 +93,17 @@ pub fn adapted(base: &Profile, host: &Distribution, known: Option<&Derivative>) 
         None => format!("{}, which is not known by name but based on {}", host.name, base.title),
     };
     profile.end_of_life = release.and_then(|release| release.end_of_life).unwrap_or(base.end_of_life);
+    with_own_archive(&mut profile, &host.id, release);
     profile
+}
+
+/// Derivatives of Debian and Ubuntu take packages of those; what is built from the sources of RHEL has its own.
+pub fn with_own_archive(profile: &mut Profile, id: &str, release: Option<&Release>) {
+    if matches!(profile.repository, Repository::Apt(_)) {
+        return;
+    }
+    profile.archive = release.and_then(|release| release.archive.clone());
+    profile.target = format!("{id}-{}", profile.matches.version.as_deref().unwrap_or_default());
 }
 
 /// A profile for the engine that the distribution has itself.

@@ -18,6 +18,9 @@ pub struct Profile {
     /// The name of the file, without `.toml`.
     #[serde(skip)]
     pub name: String,
+    /// The hosts that get a bundle of their own: the profile's name, or `rocky-9`.
+    #[serde(skip)]
+    pub target: String,
     /// The name for people: `Ubuntu 24.04 LTS (Noble Numbat)`.
     pub title: String,
     /// The family whose sections this profile starts from.

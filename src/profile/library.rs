@@ -1,6 +1,8 @@
 //! Every profile there is: those in the binary, those of this host's administrator, and the one for this host.
 
-use super::derivative::{Derivative, Release, adapted, named_base, with_own_driver, with_own_engine};
+use super::derivative::{
+    Derivative, Release, adapted, named_base, with_own_archive, with_own_driver, with_own_engine,
+};
 use super::document::{Document, nearest};
 use super::form::Profile;
 use super::refusal::{near, no_own_engine, no_profile, old_processor, other_processor};
@@ -82,6 +84,21 @@ impl Library {
         })
     }
 
+    /// The profile of the hosts that a bundle is for, also by the name of a derivative with packages of its own: `rocky-9`.
+    pub fn target(&self, name: &str) -> Result<Profile> {
+        for derivative in self.derivatives.values() {
+            for (base, release) in derivative.on.iter().filter(|(_, release)| release.archive.is_some()) {
+                let mut profile = self.get(base)?.profile.clone();
+                profile.title.clone_from(&release.title);
+                with_own_archive(&mut profile, &derivative.id, Some(release));
+                if profile.target == name {
+                    return Ok(profile);
+                }
+            }
+        }
+        Ok(self.get(name)?.profile.clone())
+    }
+
     /// Whether any profile is for a distribution of this id.
     pub fn has(&self, id: &str) -> bool {
         self.list().any(|listed| listed.profile.matches.id == id)
@@ -141,6 +158,7 @@ impl Library {
         let mut profile = self.parse(document)?;
         self.agrees(document, &profile)?;
         profile.name = name.to_owned();
+        profile.target = name.to_owned();
         Ok(profile)
     }
 

@@ -25,7 +25,7 @@ pub use form::{
 };
 pub use library::{Library, Listed, Origin, SITE, choose, choose_own_engine};
 pub use mirrors::mirrors;
-pub use order::{source, steps};
+pub use order::{rpm_word, source, steps};
 pub use settings::{Daemon, Flags, PackageSource, Reader, Settings, Trust};
 pub use site::Site;
 

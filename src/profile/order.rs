@@ -204,7 +204,7 @@ pub fn source(settings: &Settings, architecture: &str) -> Result<Source> {
 }
 
 /// What rpm calls an architecture that dpkg calls so.
-fn rpm_word(dpkg: &str) -> &str {
+pub fn rpm_word(dpkg: &str) -> &str {
     match dpkg {
         "amd64" => "x86_64",
         "arm64" => "aarch64",

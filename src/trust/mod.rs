@@ -9,6 +9,7 @@ pub mod rpm_file;
 mod tests;
 
 use crate::error::{Error, OrFail, Result};
+use apt::AptSource;
 use openpgp::cert::amalgamation::key::ValidErasedKeyAmalgamation;
 use openpgp::cert::prelude::*;
 use openpgp::packet::key::PublicParts;
@@ -19,9 +20,34 @@ use openpgp::parse::stream::{
 use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::policy::{HashAlgoSecurity, StandardPolicy};
 use openpgp::types::{HashAlgorithm, RevocationStatus};
+use repomd::RpmSource;
 use sequoia_openpgp as openpgp;
 use std::io::Read;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// An index of packages, by who reads it, and whom something in it must be signed by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Index {
+    Apt(AptSource),
+    Rpm(RpmSource),
+}
+
+impl Index {
+    pub fn pin(&self) -> &Pin {
+        match self {
+            Index::Apt(source) => &source.pin,
+            Index::Rpm(source) => &source.pin,
+        }
+    }
+
+    /// The address that its packages lie below.
+    pub fn address(&self) -> &str {
+        match self {
+            Index::Apt(source) => &source.root,
+            Index::Rpm(source) => &source.url,
+        }
+    }
+}
 
 /// A key file, and the whole fingerprints of every certificate that may be in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +100,16 @@ pub fn only(keyring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
         true => Err(Error::refused("the keyring is not trusted")
             .because(format!("it has no key with the pinned fingerprint {}", fingerprints.join(" or ")))),
     }
+}
+
+/// A pinned key file as rpm reads it: armored.
+pub fn armored(pin: &Pin) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for cert in certificates(pin)? {
+        let written = openpgp::serialize::Marshal::export(&cert.armored(), &mut bytes);
+        written.or_fail(|| "cannot write a certificate".into())?;
+    }
+    Ok(bytes)
 }
 
 /// # Errors

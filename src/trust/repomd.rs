@@ -114,21 +114,28 @@ fn is_whole(list: &List, packed: &[u8]) -> Result<()> {
     if hex(packed) == list.sha256 {
         return Ok(());
     }
-    let what = format!("`{}` is not what its index says", mask(&list.path));
     let size = packed.len() as u64;
     // As with apt: shorter is worth another try, any other content is not.
     Err(match list.size.filter(|listed| size < *listed) {
-        Some(listed) => Error::try_again(what)
+        Some(listed) => Error::try_again(not_whole(&list.path))
             .because(format!("it has {size} bytes, and {listed} are listed"))
             .hint("the mirror is being updated, or the transfer was cut; try again in some minutes"),
-        None => Error::refused(what)
-            .because("its digest is another one")
-            .hint("use another mirror; one that is being updated may be right again in some minutes"),
+        None => unlike(&list.path),
     })
 }
 
-/// Checks an index that is here already, from a bundle: its signature where it is to have one, and that each of its
-/// lists is the one that it names.
+fn unlike(path: &str) -> Error {
+    Error::refused(not_whole(path))
+        .because("its digest is another one")
+        .hint("use another mirror; one that is being updated may be right again in some minutes")
+}
+
+fn not_whole(path: &str) -> String {
+    format!("`{}` is not what its index says", mask(path))
+}
+
+/// Checks an index that is here already, from a bundle: its signature where it is to have one, and that each list that
+/// is there is the one that it names. `digest` gives a file's SHA-256, `read` its bytes.
 ///
 /// # Errors
 /// What is not as it was signed, or as the index lists it: refused.
@@ -136,7 +143,8 @@ pub fn rpm_index_at_hand(
     source: &RpmSource,
     repomd: &[u8],
     signature: Option<&[u8]>,
-    lists: &dyn Fn(&str) -> Option<Vec<u8>>,
+    digest: &dyn Fn(&str) -> Option<String>,
+    read: &dyn Fn(&str) -> Option<Vec<u8>>,
     now: i64,
 ) -> Result<RpmIndex> {
     let signed_at = match (source.signed, signature) {
@@ -144,15 +152,16 @@ pub fn rpm_index_at_hand(
         (Signed::Index, Some(signature)) => Some(signed_bytes(repomd, signature, &source.pin, now)?),
         (Signed::Index, None) => return Err(unsigned(&source.url)),
     };
-    let mut packed = None;
     for list in parse_index(repomd)? {
-        let Some(bytes) = lists(&list.path) else { continue };
-        is_whole(&list, &bytes).map_err(Error::for_good)?;
-        if list.kind == "primary" {
-            packed = Some((list, bytes));
+        match digest(&list.path) {
+            Some(found) if found != list.sha256 => return Err(unlike(&list.path)),
+            _ => {}
         }
     }
-    let (list, packed) = packed.ok_or_else(no_list)?;
+    let list = primary(repomd)?;
+    let packed =
+        read(&list.path).ok_or_else(|| no_list().because(format!("`{}` is not there", list.path)))?;
+    is_whole(&list, &packed).map_err(Error::for_good)?;
     let made = list.made.or(signed_at).unwrap_or_default();
     Ok(RpmIndex { records: records(&packed, &list.path)?, made })
 }
@@ -366,7 +375,8 @@ mod tests {
         let check = |signed, bytes: &[u8]| {
             let source = RpmSource { url: "https://a.example".into(), pin: pin.clone(), signed };
             let bytes = bytes.to_vec();
-            rpm_index_at_hand(&source, repomd.as_bytes(), None, &|_| Some(bytes.clone()), 0)
+            let read = |_: &str| Some(bytes.clone());
+            rpm_index_at_hand(&source, repomd.as_bytes(), None, &|_| Some(hex(&bytes)), &read, 0)
         };
         assert!(check(Signed::Packages, list).expect("is whole").records.is_empty());
         let error = check(Signed::Packages, b"<metadata></metadata>").expect_err("is another");

@@ -71,6 +71,11 @@ impl RpmFile {
         })
     }
 
+    /// How many bytes of it are kept.
+    pub fn kept(&self) -> u64 {
+        self.header.bytes.len() as u64
+    }
+
     /// # Errors
     /// No signature over its header is the pinned key's: refused.
     pub fn check(&self, pin: &Pin, now: i64) -> Result<()> {

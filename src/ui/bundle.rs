@@ -2,6 +2,7 @@
 
 use crate::bundle::{Checked, Manifest, Origin};
 use crate::event::Event;
+use crate::trust::Index;
 use std::path::Path;
 
 fn megabytes(bytes: u64) -> String {
@@ -9,7 +10,8 @@ fn megabytes(bytes: u64) -> String {
 }
 
 fn packages(manifest: &Manifest) -> usize {
-    manifest.files.iter().filter(|entry| entry.path.ends_with(".deb")).count()
+    let is_one = |path: &str| path.ends_with(".deb") || path.ends_with(".rpm");
+    manifest.files.iter().filter(|entry| is_one(&entry.path)).count()
 }
 
 pub fn made(file: &Path, manifest: &Manifest) -> String {
@@ -30,7 +32,7 @@ pub fn is_whole(checked: &Checked) -> String {
 pub fn checks(checked: &Checked) -> Vec<Event> {
     let check = |id: String, text: String| Event::Check { id, ok: true, text };
     let index = |origin: &Origin| {
-        let text = format!("signed by {}", origin.index.pin.fingerprints.join(" or "));
+        let text = format!("signed by {}", origin.index.pin().fingerprints.join(" or "));
         check(format!("index {}", place(origin)), text)
     };
     let mut checks: Vec<Event> = checked.origins.iter().map(index).collect();
@@ -39,8 +41,13 @@ pub fn checks(checked: &Checked) -> Vec<Event> {
 }
 
 fn place(origin: &Origin) -> String {
-    let words = [origin.directory.as_str(), &origin.index.suite, &origin.index.component];
-    words.join(" ").trim_end().to_owned()
+    match &origin.index {
+        Index::Apt(index) => {
+            let words = [origin.directory.as_str(), &index.suite, &index.component];
+            words.join(" ").trim_end().to_owned()
+        }
+        Index::Rpm(_) => origin.directory.clone(),
+    }
 }
 
 /// The answer of `bundle verify`.
@@ -51,7 +58,7 @@ pub fn shown(checked: &Checked, title: &str) -> String {
         manifest.architecture, manifest.made, manifest.rprov
     );
     for origin in &checked.origins {
-        let fingerprints = origin.index.pin.fingerprints.join(" or ");
+        let fingerprints = origin.index.pin().fingerprints.join(" or ");
         text.push_str(&format!("  {:<40} signed by {fingerprints}\n", place(origin)));
     }
     text.push_str(&format!("{} packages, each as a signed index lists it:\n", checked.packages));

@@ -2,7 +2,7 @@
 
 use super::LocalHost;
 use crate::error::{OrFail, Result};
-use crate::host::{DNF_CACHES, DNF_PLUGINS, DNF_REPOSITORIES, DNF5_LOCKS, DnfState};
+use crate::host::{DNF_CACHES, DNF_PLUGINS, DNF_REPOSITORIES, DNF5_LOCKS, DnfState, Offline};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -29,14 +29,10 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
     for name in ["repositories", "history", "log"] {
         fs::create_dir(at(name)).or_fail(cannot)?;
     }
-    copy_files(&host.at(Path::new(DNF_REPOSITORIES)), &at("repositories"))?;
-    for (path, bytes) in state.changed.iter().filter(|(path, _)| path.starts_with(DNF_REPOSITORIES)) {
-        let place = at("repositories").join(path.file_name().unwrap_or_default());
-        match bytes {
-            Some(bytes) => fs::write(place, bytes).or_fail(cannot)?,
-            None if place.exists() => fs::remove_file(place).or_fail(cannot)?,
-            None => {}
-        }
+    match &host.offline {
+        // Its own repositories alone.
+        Some(offline) => copy_files(&offline.dnf_repositories(), &at("repositories"))?,
+        None => as_planned(state, host, &at("repositories"))?,
     }
     copy_files(&host.at(Path::new(HISTORY)), &at("history"))?;
     let cache = cache(state, host)?;
@@ -60,11 +56,36 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
     // A stream that the plan enables is not enabled yet: versions are named exactly.
     options.extend(state.needed.iter().map(|id| format!("{id}.module_hotfixes=1")));
     let mut options: Vec<String> = options.into_iter().map(|option| format!("--setopt={option}")).collect();
-    // It writes redhat.repo anew at any call of dnf (subscription-manager's dnf plugin).
-    if host.at(Path::new(SUBSCRIPTION_PLUGIN)).exists() {
-        options.push("--disableplugin=subscription-manager,product-id".to_owned());
-    }
+    options.extend(without_subscription(host));
     Ok(PrivateDnf { _directory: directory, options })
+}
+
+/// The host's repositories as the plan will leave them.
+fn as_planned(state: &DnfState, host: &LocalHost, place: &Path) -> Result<()> {
+    let cannot = || "cannot make a private state for dnf".to_owned();
+    copy_files(&host.at(Path::new(DNF_REPOSITORIES)), place)?;
+    for (path, bytes) in state.changed.iter().filter(|(path, _)| path.starts_with(DNF_REPOSITORIES)) {
+        let place = place.join(path.file_name().unwrap_or_default());
+        match bytes {
+            Some(bytes) => fs::write(place, bytes).or_fail(cannot)?,
+            None if place.exists() => fs::remove_file(place).or_fail(cannot)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// What makes a transaction on the host itself take its packages from a bundle and from nowhere else.
+pub fn offline(host: &LocalHost) -> Vec<String> {
+    let repositories = host.offline.as_ref().map(Offline::dnf_repositories);
+    let reposdir = repositories.map(|path| format!("--setopt=reposdir={}", path.display()));
+    reposdir.into_iter().chain(without_subscription(host)).collect()
+}
+
+/// It writes redhat.repo anew at any call of dnf, and asks the network (subscription-manager's dnf plugin).
+fn without_subscription(host: &LocalHost) -> Option<String> {
+    let plugin = host.at(Path::new(SUBSCRIPTION_PLUGIN)).exists();
+    plugin.then(|| "--disableplugin=subscription-manager,product-id".to_owned())
 }
 
 /// With other locks than the host's. dnf 4 reads them by a plugin, whose configuration is copied beside them; dnf 5,
@@ -94,7 +115,8 @@ fn cache(state: &DnfState, host: &LocalHost) -> Result<PathBuf> {
         Some(kept) => kept.path().to_owned(),
         None => {
             let made = tempfile::Builder::new().prefix("rprov-dnf-cache-").tempdir().or_fail(cannot)?;
-            for cache in DNF_CACHES {
+            // A bundle is read where it lies.
+            for cache in DNF_CACHES.iter().filter(|_| host.offline.is_none()) {
                 copy_metadata(&host.at(Path::new(cache)), made.path())?;
             }
             let path = made.path().to_owned();

@@ -74,17 +74,15 @@ impl Rate {
     }
 }
 
-/// Of the files in it, and of those that are still on their way, which lie a directory deeper.
+/// Of the files in it and deeper, where those that are still on their way lie.
 fn bytes_in(directory: &Path) -> u64 {
-    let sizes = |directory: &Path| -> u64 {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| entry.metadata().ok())
-            .filter(|meta| meta.is_file())
-            .map(|meta| meta.len())
-            .sum()
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => bytes_in(&entry.path()),
+        Ok(meta) if meta.is_file() => meta.len(),
+        _ => 0,
     };
-    sizes(directory) + sizes(&directory.join("partial"))
+    entries.map(size).sum()
 }
 
 /// `pmstatus:docker-ce:60.0:Unpacking docker-ce (amd64)`, `dlstatus:1:20.2:Retrieving file 1 of 5` (apt's

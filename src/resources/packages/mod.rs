@@ -9,11 +9,12 @@ mod whole;
 
 pub use transaction::{Action, Candidate};
 pub use via_apt::digests;
+pub use via_dnf::Available;
 
 use self::way_back::Goal;
 use super::repository::Source;
 use super::{Change, How, Resource, WayBack};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Line;
 use crate::host::{Look, Touch};
 use crate::version;
@@ -206,13 +207,14 @@ impl Packages {
         }
     }
 
-    /// What the manager is told to install on a host that has nothing of it: for a bundle.
-    pub fn afresh(&self, want: &Set, host: &dyn Look) -> Result<Vec<String>> {
-        match self.manager {
-            Manager::Apt => via_apt::afresh(self, want, host),
-            Manager::Dnf => Err(Error::refused("cannot make a bundle for a host with dnf")
-                .because("rprov makes bundles for hosts with apt only")),
-        }
+    /// What apt is told to install on a host that has nothing of it: for a bundle.
+    pub fn words_for_apt(&self, want: &Set, host: &dyn Look) -> Result<Vec<String>> {
+        via_apt::afresh(self, want, host)
+    }
+
+    /// The same for dnf. `available` gives the versions of names in the sources of these ids.
+    pub fn words_for_dnf(&self, want: &Set, available: &Available) -> Result<Vec<String>> {
+        via_dnf::afresh(self, want, available)
     }
 
     /// The files that go with packages, where directories that nobody owns stay behind: with dpkg none do.

@@ -195,6 +195,15 @@ pub fn at_hand(names: &[String], host: &dyn Look) -> Result<BTreeMap<String, Vec
     Ok(dnf::parse_available(&host.query(&Question::Dnf(question))?.stdout))
 }
 
+/// Answers which versions of names the sources of these ids have.
+pub type Available<'a> = dyn Fn(&[String], &[String]) -> Result<Vec<Candidate>> + 'a;
+
+/// The words for an installation on a host that has nothing of it.
+pub fn afresh(packages: &Packages, want: &Set, available: &Available) -> Result<Vec<String>> {
+    let ids: Vec<String> = packages.dnf_sources().map(|source| source.id.clone()).collect();
+    Ok(specs(&packages.actions(&Set::new(), want, |names| available(&ids, &names))?))
+}
+
 /// What dnf would remove with these.
 pub fn removes(leaving: &BTreeSet<String>, host: &dyn Look) -> Result<BTreeSet<String>> {
     let names: Vec<String> = leaving.iter().cloned().collect();
@@ -414,6 +423,10 @@ fn planned(answer: &Output) -> Option<dnf::Simulated> {
 
 /// The package files that were fetched from one repository: `ID-HASH/packages/`, in dnf 4 and in dnf 5.
 fn files_of(id: &str, host: &dyn Look) -> Result<Vec<PathBuf>> {
+    // dnf takes what is on the disk from where it is.
+    if let Some(offline) = host.offline() {
+        return offline.packages(id);
+    }
     let mut files = Vec::new();
     for name in host.list(Path::new(ARCHIVES))? {
         let hash = name.strip_prefix(id).and_then(|rest| rest.strip_prefix('-'));

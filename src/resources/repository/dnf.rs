@@ -218,6 +218,9 @@ pub fn changed_files(host: &dyn Look, source: &Source) -> Result<Vec<(PathBuf, O
 
 /// The id under which dnf knows the source: that of a right section that was there, else ours.
 pub fn id(host: &dyn Look, source: &Source) -> Result<String> {
+    if host.offline().is_some() {
+        return Ok(source.id.clone());
+    }
     let addresses = Repository::of(&source.any()).addresses;
     let mut live: Vec<Section> = sections(host)?;
     live.retain(|section| section.is_enabled() && section.lies_below(&addresses));

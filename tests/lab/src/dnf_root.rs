@@ -47,7 +47,7 @@ pub fn lay(dnf: &Dnf, root: &Path, keys: &Keys) -> Result<()> {
     sh::remove_tree(&work)
 }
 
-fn system(dnf: &Dnf) -> Vec<Rpm> {
+pub fn system(dnf: &Dnf) -> Vec<Rpm> {
     let provide = |names: &str| -> String {
         names.split_whitespace().map(|name| format!("Provides: {name}\n")).collect()
     };

@@ -45,6 +45,7 @@ pub mod toolkit;
 pub mod tree;
 pub mod versionlock;
 pub mod whole;
+pub mod whole_dnf;
 
 pub use host::Host;
 pub use identity::Identity;

@@ -1,10 +1,8 @@
 //! OpenSSH's server in a host of any distribution: Debian's packages, unpacked, for who comes with a key.
 
-use crate::base::{self, Base};
-use crate::{Host, cache, scratch, sh};
+use crate::{Host, scratch, sh};
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
 
 /// Who logs in, and becomes root by sudo.
 pub const USER: &str = "ops";
@@ -16,7 +14,7 @@ const UNIT: &str = "[Unit]\nAfter=network.target\n\n[Service]\nRuntimeDirectory=
 
 /// Lays it on a booted host, and starts it there, now and at each boot.
 pub fn serve(host: &Host, public_key: &str) -> Result<()> {
-    let from = ensure(host.identity().base())?;
+    let from = scratch::packages(host.identity().base(), "openssh-server")?;
     // `dpkg-deb -x` would make a directory of the link `/lib`.
     let unpack = "dpkg-deb --fsys-tarfile \"$1\" | tar -C \"$2\" -x --keep-directory-symlink";
     for deb in fs::read_dir(&from).context("listing OpenSSH's packages")?.flatten() {
@@ -35,27 +33,4 @@ pub fn serve(host: &Host, public_key: &str) -> Result<()> {
          ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/lab_key; systemctl enable --now lab-sshd"
     );
     host.sh(&script)?.ok().map(drop)
-}
-
-/// The server's packages, and what they need that the base lacks.
-fn ensure(base: Base) -> Result<PathBuf> {
-    let _building = cache::lock()?;
-    let root = base::ensure(base)?;
-    let parts = [include_str!("ssh.rs"), &root.to_string_lossy()];
-    cache::ensure(&format!("ssh-{}", base.suite()), &parts, |dir| fetch(base, &root, dir))
-}
-
-fn fetch(base: Base, root: &Path, dir: &Path) -> Result<()> {
-    let scratch = scratch::of(base, root, dir)?;
-    let at = scratch.to_string_lossy();
-    let install =
-        ["apt-get", "install", "-y", "--no-install-recommends", "--download-only", "openssh-server"];
-    sh::run(&[&["chroot", &at], install.as_slice()].concat())?;
-    let archives = scratch.join("var/cache/apt/archives");
-    for deb in fs::read_dir(archives).context("listing what was fetched")?.flatten() {
-        if deb.path().extension().is_some_and(|e| e == "deb") {
-            fs::rename(deb.path(), dir.join(deb.file_name())).context("keeping a package")?;
-        }
-    }
-    sh::remove_tree(&scratch)
 }

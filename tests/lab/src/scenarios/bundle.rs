@@ -56,19 +56,19 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
-const FILE: &str = "/root/host.bundle";
-const INSTALL: &[&str] = &["rprov", "bundle", "install", FILE, "--yes"];
-const VERIFY: &[&str] = &["rprov", "bundle", "verify", FILE];
+pub const FILE: &str = "/root/host.bundle";
+pub const INSTALL: &[&str] = &["rprov", "bundle", "install", FILE, "--yes"];
+pub const VERIFY: &[&str] = &["rprov", "bundle", "verify", FILE];
 
 /// The distribution's own packages are the lab's here, as Docker's are: both keys are the administrator's.
-fn pin_archive(host: &Host, url: &str) -> Result<()> {
+pub fn pin_archive(host: &Host, url: &str) -> Result<()> {
     host.pin_source("archive", Key::Archive)?;
     let config = host.read("/etc/rprov/config.toml")?;
     host.write("/etc/rprov/config.toml", format!("{config}{url}"))
 }
 
 /// A Debian 12 that makes bundles.
-fn maker(lab: &Lab) -> Result<Host> {
+pub fn maker(lab: &Lab) -> Result<Host> {
     whole::serve(lab)?;
     let maker = host(lab, Identity::Debian12)?;
     pin_archive(&maker, &format!("url = \"{}\"\n", whole::ADDRESS))?;
@@ -83,7 +83,7 @@ fn create(identity: Identity) -> [&'static str; 9] {
 }
 
 /// Makes a bundle there, and takes it out.
-fn made(maker: &Host, identity: Identity, more: &[&str]) -> Result<PathBuf> {
+pub fn made(maker: &Host, identity: Identity, more: &[&str]) -> Result<PathBuf> {
     succeeds(maker, &[&create(identity), more].concat())?;
     let file = maker.lab().dir().join(format!("{}-{}.bundle", identity.name(), maker.address()));
     fs::copy(maker.at(FILE), &file).context("taking the bundle out")?;
@@ -91,7 +91,7 @@ fn made(maker: &Host, identity: Identity, more: &[&str]) -> Result<PathBuf> {
 }
 
 /// A host that has the bundle, and no route to anywhere.
-fn alone(lab: &Lab, identity: Identity, bundle: &Path) -> Result<Host> {
+pub fn alone(lab: &Lab, identity: Identity, bundle: &Path) -> Result<Host> {
     let host = host(lab, identity)?;
     pin_archive(&host, "")?;
     host.pin_source("nvidia", Key::Toolkit)?;
@@ -102,7 +102,7 @@ fn alone(lab: &Lab, identity: Identity, bundle: &Path) -> Result<Host> {
     Ok(host)
 }
 
-fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
+pub fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
     succeeds(host, PURGE)?;
     packages_are_whole(host)?;
     back(fresh, &host.state()?, EXCEPTIONS)
@@ -313,7 +313,7 @@ fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
 }
 
 /// A bundle, unpacked on this machine's disk.
-struct Opened<'l> {
+pub struct Opened<'l> {
     lab: &'l Lab,
     directory: PathBuf,
 }
@@ -326,24 +326,24 @@ impl<'l> Opened<'l> {
         fs::create_dir(&directory).context("making a place for a bundle").map(|()| directory)
     }
 
-    fn new(lab: &'l Lab, bundle: &Path) -> Result<Opened<'l>> {
+    pub fn new(lab: &'l Lab, bundle: &Path) -> Result<Opened<'l>> {
         let directory = Opened::place(lab)?;
         let script = "zstd -dcq \"$1\" | tar x -C \"$2\"";
         sh::run(&["sh", "-ec", script, "sh", &bundle.to_string_lossy(), &directory.to_string_lossy()])?;
         Ok(Opened { lab, directory })
     }
 
-    fn copy(&self) -> Result<Opened<'l>> {
+    pub fn copy(&self) -> Result<Opened<'l>> {
         let directory = Opened::place(self.lab)?;
         sh::run(&["cp", "-a", &format!("{}/.", self.directory.display()), &directory.to_string_lossy()])?;
         Ok(Opened { lab: self.lab, directory })
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub fn at(&self, path: &str) -> PathBuf {
         self.directory.join(path)
     }
 
-    fn manifest(&self) -> Result<Value> {
+    pub fn manifest(&self) -> Result<Value> {
         serde_json::from_slice(&fs::read(self.at("manifest.json"))?).context("reading the manifest")
     }
 
@@ -355,7 +355,7 @@ impl<'l> Opened<'l> {
         Ok(std::iter::once("manifest.json".to_owned()).chain(paths).collect())
     }
 
-    fn path_of(&self, part: &str) -> Result<String> {
+    pub fn path_of(&self, part: &str) -> Result<String> {
         self.names()?
             .into_iter()
             .find(|name| name.contains(part))
@@ -363,7 +363,7 @@ impl<'l> Opened<'l> {
     }
 
     /// Makes the manifest agree with a file.
-    fn measure(&self, path: &str) -> Result<()> {
+    pub fn measure(&self, path: &str) -> Result<()> {
         let bytes = fs::read(self.at(path)).context("measuring a file")?;
         let mut manifest = self.manifest()?;
         for file in manifest["files"].as_array_mut().context("a manifest without files")? {
@@ -375,7 +375,34 @@ impl<'l> Opened<'l> {
         sh::write(&self.at("manifest.json"), serde_json::to_vec(&manifest)?)
     }
 
-    fn tar(&self) -> Result<Vec<u8>> {
+    /// Makes an index of rpms that nobody signs agree with a package, down to its own digests.
+    pub fn relist(&self, path: &str, index: &str) -> Result<()> {
+        let list = {
+            let directory = index.trim_end_matches("repomd.xml");
+            let is_list = |name: &String| name.starts_with(directory) && name.contains("primary.xml");
+            self.names()?.into_iter().find(is_list).context("there is no list of packages")?
+        };
+        let href = path.split_once("/").map(|(_, href)| href).unwrap_or_default();
+        let script = "set -eu; list=$1 index=$2 package=$3 href=$4
+            xml=$(mktemp); zcat \"$list\" > \"$xml\"
+            old=$(awk -v h=\"$href\" '/<checksum type=\"sha256\" pkgid/ { split($0, a, /[<>]/); sum = a[3] }
+                                     index($0, \"href=\\\"\" h \"\\\"\") { print sum; exit }' \"$xml\")
+            new=$(sha256sum < \"$package\" | cut -d' ' -f1); size=$(stat -c %s \"$package\")
+            awk -v old=\"$old\" -v new=\"$new\" -v size=\"$size\" '
+                index($0, old) { sub(old, new); ours = 1 }
+                ours && /<size package=/ { sub(/package=\"[0-9]*\"/, \"package=\\\"\" size \"\\\"\"); ours = 0 }
+                { print }' \"$xml\" > \"$xml.new\"
+            before=$(sha256sum < \"$list\" | cut -d' ' -f1)
+            gzip -nc \"$xml.new\" > \"$list\"; rm \"$xml\" \"$xml.new\"
+            after=$(sha256sum < \"$list\" | cut -d' ' -f1)
+            sed -i \"/<checksum/s/$before/$after/\" \"$index\"";
+        let at = |path: &str| self.at(path).to_string_lossy().into_owned();
+        sh::run(&["sh", "-c", script, "sh", &at(&list), &at(index), &at(path), href])?;
+        self.measure(&list)?;
+        self.measure(index)
+    }
+
+    pub fn tar(&self) -> Result<Vec<u8>> {
         self.tar_of(&self.names()?)
     }
 
@@ -390,7 +417,7 @@ impl<'l> Opened<'l> {
 }
 
 /// Compressed, with the digest of that behind it: whoever tampers can do as much.
-fn sealed(tar: &[u8]) -> Result<Vec<u8>> {
+pub fn sealed(tar: &[u8]) -> Result<Vec<u8>> {
     use std::io::Write;
     use std::process::{Command, Stdio};
     let mut zstd =

@@ -1,0 +1,156 @@
+//! A bundle for hosts with dnf: made on a Debian that has dnf among its packages, installed without a route to anywhere.
+
+use super::bundle::{FILE, INSTALL, Opened, VERIFY, alone, made, maker, restores, sealed};
+use super::common::{LONG, engine_works, leaves_all_alone, says, succeeds};
+use crate::identity::Identity;
+use crate::keys::Key;
+use crate::lab::Lab;
+use crate::scenario::Scenario;
+use crate::{Host, registry, rpm_mirror, scratch, whole_dnf};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "bundle-dnf",
+        about: "a bundle made on Debian 12 installs on a host with dnf without a route to anywhere, and uninstall restores it",
+        on: &[Identity::Rhel9, Identity::Rocky9, Identity::Fedora44],
+        run: installs,
+    },
+    Scenario {
+        name: "bundle-dnf-more",
+        about: "with dnf a bundle carries an older engine, the container toolkit and an image",
+        on: &[Identity::Rhel9],
+        run: more,
+    },
+    Scenario {
+        name: "bundle-dnf-tampered",
+        about: "a bundle of rpms that somebody tampered with is refused by its name, and nothing is written",
+        on: &[Identity::Rhel9],
+        run: tampered,
+    },
+];
+
+/// A Debian 12 with dnf, that knows where the lab has the repositories.
+fn dnf_maker(lab: &Lab) -> Result<Host> {
+    whole_dnf::serve(lab)?;
+    let maker = maker(lab)?;
+    scratch::install(&maker, "dnf")?;
+    let config = maker.read("/etc/rprov/config.toml")?.replace(crate::whole::ADDRESS, whole_dnf::ADDRESS);
+    maker.write("/etc/rprov/config.toml", config)?;
+    maker.write("/etc/rprov/keys/lab.asc", lab.public(Key::DockerRpm)?)?;
+    Ok(maker)
+}
+
+fn installs(lab: &Lab, identity: Identity) -> Result<()> {
+    let maker = dnf_maker(lab)?;
+    let before = maker.packages()?;
+    let bundle = made(&maker, identity, &[])?;
+    ensure!(maker.packages()? == before, "making a bundle installed something");
+    ensure!(!maker.exists("/root/host.bundle.part"), "something of the work is left");
+    let said = maker.run(VERIFY)?.ok()?;
+    ensure!(said.stdout.contains("docker-ce-3:29.7.2-1."), "{}", said.text());
+    drop(maker);
+
+    let host = alone(lab, identity, &bundle)?;
+    let fresh = host.state()?;
+    let said = host.run_within(LONG, INSTALL)?;
+    says(&said.ok()?, &["is whole", "no connection is made"])?;
+    engine_works(&host)?;
+    let source = host.read("/etc/yum.repos.d/docker-ce.repo")?;
+    ensure!(source.contains("baseurl=https://download.docker.com/linux/"), "{source}");
+    ensure!(source.contains("gpgcheck=1"), "{source}");
+    ensure!(host.sh("ls -d /var/tmp/rprov-*")?.stdout.is_empty(), "the bundle is still unpacked");
+    for again in [INSTALL, &["rprov", "install", "--yes"]] {
+        says(&host.run(again)?.ok()?, &["nothing to do"])?;
+    }
+    restores(&host, &fresh)
+}
+
+fn more(lab: &Lab, identity: Identity) -> Result<()> {
+    let maker = dnf_maker(lab)?;
+    maker.copy_in(&registry::archive()?, "/root/registry.tar")?;
+    let options = ["--version", "28.5", "--gpu", "--image", "/root/registry.tar"];
+    let bundle = made(&maker, identity, &options)?;
+    let said = maker.run(VERIFY)?.ok()?.stdout;
+    ensure!(said.contains("images/registry_lab.tar") && said.contains("nvidia-container-toolkit"), "{said}");
+
+    let host = alone(lab, identity, &bundle)?;
+    let fresh = host.state()?;
+    succeeds(&host, &[INSTALL, &["--gpu=toolkit"]].concat())?;
+    let packages = host.packages()?;
+    let has =
+        |name: &str, version: &str| packages.iter().any(|(n, v)| n.starts_with(name) && v.contains(version));
+    ensure!(has("docker-ce", "28.5.2") && has("nvidia-container-toolkit", ""), "{packages:?}");
+    host.run(&["docker", "image", "inspect", registry::NAME])?.ok()?;
+    let newer = [INSTALL, &["--version", "29", "--upgrade"]].concat();
+    says(&host.run(&newer)?.code_is(4)?, &["the newest there is 3:28.5.2"])?;
+    restores(&host, &fresh)
+}
+
+fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
+    let bundle = made(&dnf_maker(lab)?, identity, &[])?;
+    let host = alone(lab, identity, &bundle)?;
+    let right = fs::read(&bundle).context("reading the bundle")?;
+    let is_refused = |what: &str, bytes: &[u8], words: &[&str]| {
+        host.note(what);
+        host.write(FILE, bytes)?;
+        leaves_all_alone(&host, INSTALL, 4, &[&["error:", "hint:"], words].concat())
+            .with_context(|| what.to_owned())?;
+        host.run(VERIFY)?.code_is(4).map(drop)
+    };
+    let opened = Opened::new(lab, &bundle)?;
+    let engine = opened.path_of("/docker-ce-29")?;
+    let theirs = |variant: &str, name: &str| -> Result<Vec<u8>> {
+        let good = rpm_mirror::ensure(lab.keys())?.join(variant).join("linux/rhel/9/x86_64/stable/Packages");
+        fs::read(good.join(name)).with_context(|| format!("reading {name} of the mirror {variant}"))
+    };
+    let name = engine.rsplit('/').next().unwrap_or_default();
+
+    // An older package that Docker has signed, under the name of the newer; the manifest agrees.
+    let swapped = opened.copy()?;
+    fs::write(swapped.at(&engine), theirs("good", "docker-ce-28.5.2-1.el9.x86_64.rpm")?)?;
+    swapped.measure(&engine)?;
+    is_refused("an older package", &sealed(&swapped.tar()?)?, &[&engine, "is not what was signed"])?;
+    // And the index agrees, too, which nobody signs.
+    let index = opened.path_of("docker-ce-stable/repodata/repomd.xml")?;
+    swapped.relist(&engine, &index)?;
+    is_refused(
+        "an older package, listed",
+        &sealed(&swapped.tar()?)?,
+        &[&engine, "it is docker-ce-3:28.5.2"],
+    )?;
+
+    // The same package by somebody else, listed as if it were right.
+    let rogue = opened.copy()?;
+    fs::write(rogue.at(&engine), theirs("rogue-key", name)?)?;
+    rogue.measure(&engine)?;
+    rogue.relist(&engine, &index)?;
+    is_refused("another key", &sealed(&rogue.tar()?)?, &[&engine, "not that of the pinned key"])?;
+
+    // One byte of a package that comes along, listed as if it were right.
+    let flipped = opened.copy()?;
+    let along = opened.path_of("/iptables-nft-")?;
+    let mut bytes = fs::read(flipped.at(&along))?;
+    let last = bytes.len() - 1;
+    bytes[last] ^= 4;
+    fs::write(flipped.at(&along), bytes)?;
+    flipped.measure(&along)?;
+    flipped.relist(&along, &opened.path_of("baseos/repodata/repomd.xml")?)?;
+    is_refused(
+        "a byte",
+        &sealed(&flipped.tar()?)?,
+        &[&along, "its payload is not the one that its header names"],
+    )?;
+
+    // An index that is not the one that is named.
+    let listed = opened.copy()?;
+    let list = opened.path_of("docker-ce-stable/repodata/")?;
+    let list = if list == index { opened.path_of("-primary.xml")? } else { list };
+    fs::write(listed.at(&list), b"<metadata/>")?;
+    listed.measure(&list)?;
+    is_refused("another list", &sealed(&listed.tar()?)?, &["is not what its index says"])?;
+
+    host.write(FILE, &right)?;
+    host.run(VERIFY)?.ok().map(drop)
+}
