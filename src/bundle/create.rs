@@ -3,7 +3,7 @@
 use super::{Entry, FORMAT, IMAGES, KEYRING, Manifest, Origin, Promised, apt, check, dnf, writer};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
-use crate::host::Touch;
+use crate::host::{Look, Touch};
 use crate::resources::AnyWant;
 use crate::resources::packages::{Packages, Set};
 use crate::resources::{Want, image::Image};
@@ -39,6 +39,7 @@ pub fn beside(output: &Path) -> PathBuf {
 /// # Errors
 /// Something cannot be had (exit 5), or is not what was signed (exit 4). The file is written whole or not at all.
 pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
+    has(if asked.dnf.is_some() { "dnf" } else { "apt-get" }, asked.profile, host)?;
     let work = beside(asked.output);
     let cannot = || format!("cannot work in `{}`", work.display());
     fs::create_dir_all(&work).or_fail(cannot)?;
@@ -54,7 +55,7 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
             (words.clone(), state.fetched(&words, host)?, state.held(&asked.origins, host.now())?)
         }
         Some(target) => {
-            let state = dnf::State::make(&work.join("dnf"), &asked.origins, target)?;
+            let state = dnf::State::make(&work.join("dnf"), &asked.origins, target, host)?;
             let words = words(asked.steps, &|packages, want| {
                 packages.words_for_dnf(want, &|ids, names| state.available(ids, names, host))
             })?;
@@ -84,6 +85,19 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     fs::rename(&place, asked.output).or_fail(|| format!("cannot write `{}`", asked.output.display()))?;
     fs::remove_dir_all(&work).or_fail(cannot)?;
     Ok(manifest)
+}
+
+/// The target's own package manager resolves for it, wherever it runs.
+fn has(program: &str, profile: &str, host: &dyn Look) -> Result<()> {
+    if host.exists(&Path::new("/usr/bin").join(program))? {
+        return Ok(());
+    }
+    let package = if program == "dnf" { "dnf" } else { "apt" };
+    Err(Error::refused(format!("cannot make a bundle for `{profile}`"))
+        .because(format!("this machine has no `{program}`, which says what comes along there"))
+        .hint(format!(
+            "install the package `{package}`, which many distributions have; it changes nothing here"
+        )))
 }
 
 /// What the package manager is told, from the same steps that an install makes.

@@ -5,9 +5,10 @@ use super::{Origin, Promised};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
 use crate::host::local::Rate;
-use crate::host::{Command, Output, Touch};
+use crate::host::{Command, Look, Output, Touch};
 use crate::resources::dnf::{self, Trouble, trouble};
 use crate::resources::packages::Candidate;
+use crate::resources::repository::dnf as repository;
 use crate::trust::Index;
 use crate::trust::repomd::{self, RpmIndex, Signed, rpm_index_at_hand};
 use crate::trust::rpm_file::RpmFile;
@@ -38,14 +39,18 @@ pub struct State {
 
 impl State {
     /// What an earlier run has fetched there stays.
-    pub fn make(directory: &Path, origins: &[Origin], target: &Target) -> Result<State> {
+    pub fn make(directory: &Path, origins: &[Origin], target: &Target, host: &dyn Look) -> Result<State> {
         let cannot = || format!("cannot make a state for dnf in `{}`", directory.display());
         for name in ["root", "cache", "history", "log", "repos"] {
             fs::create_dir_all(directory.join(name)).or_fail(cannot)?;
         }
         // Signatures are ours to check: dnf would put the keys into a database, and knows of no pin.
-        let section = |origin: &Origin| section(origin, origin.index.address(), "gpgcheck=0\n");
-        let text: String = origins.iter().map(section).collect();
+        let mut text = String::new();
+        for origin in origins {
+            let address = origin.index.address();
+            let access = repository::access(host, address)?;
+            text.push_str(&section(origin, address, &format!("gpgcheck=0\n{access}")));
+        }
         fs::write(directory.join("repos/bundle.repo"), text).or_fail(cannot)?;
         let at = |name: &str| directory.join(name).display().to_string();
         let mut options = vec![

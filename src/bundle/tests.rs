@@ -1,5 +1,7 @@
 //! Bundles made here and tampered with: each is refused by its name, and nothing is written.
 
+mod rpms;
+
 use super::writer::{entry, seal, write};
 use super::*;
 use crate::error::Exit;

@@ -41,6 +41,11 @@ fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
         return Err(Error::refused(format!("cannot make a bundle for `{}` on {architecture}", profile.name))
             .because(format!("upstream builds it for {}", profile.matches.architectures.join(", "))));
     }
+    if matches!(profile.repository, Repository::Dnf(_)) && !here.root {
+        return Err(Error::refused(format!("cannot make a bundle for `{}`", profile.target))
+            .because("dnf fetches packages for root only")
+            .hint("run the same command as root: `sudo rprov bundle create`"));
+    }
     let facts = of_target(here, &profile, &architecture);
     let keyring = Archive::keyring(&profile, &config, &asking)?;
     let flags = Flags {

@@ -230,6 +230,26 @@ pub fn id(host: &dyn Look, source: &Source) -> Result<String> {
     })
 }
 
+/// What this host says to a repository at that address, in lines of its own: proxies, and the client certificate that a
+/// subscription comes with (dnf.conf(5)).
+pub fn access(host: &dyn Look, address: &str) -> Result<String> {
+    let same = |section: &&Section| {
+        let [url] = section.of("baseurl") else { return false };
+        let (url, address) = (url.trim_end_matches('/').split('/'), address.trim_end_matches('/').split('/'));
+        url.clone().count() == address.clone().count()
+            && url.zip(address).all(|(theirs, ours)| theirs == ours || theirs.starts_with('$'))
+    };
+    let all = sections(host)?;
+    let Some(section) = all.iter().filter(|section| section.is_enabled()).find(same) else {
+        return Ok(String::new());
+    };
+    let of_access = |key: &str| {
+        key.starts_with("ssl") || key.starts_with("proxy") || ["username", "password"].contains(&key)
+    };
+    let lines = section.values.iter().filter(|(key, _)| of_access(key));
+    Ok(lines.map(|(key, words)| format!("{key}={}\n", words.join(" "))).collect())
+}
+
 /// Sections of `key = value`; a line that begins with a blank goes on with the value above it.
 pub fn parse(path: &Path, text: &str) -> Vec<Section> {
     let mut found: Vec<Section> = Vec::new();
@@ -266,6 +286,7 @@ pub fn parse(path: &Path, text: &str) -> Vec<Section> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::fake::FakeHost;
 
     #[test]
     fn sections_are_read_with_their_values_and_lines() {
@@ -275,6 +296,24 @@ mod tests {
         assert_eq!(found[0].of("baseurl"), ["https://x/1", "https://x/2"]);
         assert!(!found[0].is_enabled() && found[1].is_enabled());
         assert_eq!((found[0].lines, found[1].lines), ((1, 7), (7, 9)));
+    }
+
+    #[test]
+    fn a_subscription_opens_the_repository_that_it_is_for() {
+        let text = "[rhel-9-for-x86_64-baseos-rpms]\nbaseurl = https://cdn.example/dist/rhel9/$releasever/x86_64/baseos/os\n\
+            gpgcheck=1\nsslverify = 1\nsslclientcert = /etc/pki/entitlement/1.pem\nsslclientkey = /etc/pki/entitlement/1-key.pem\n\
+            [other]\nbaseurl = https://cdn.example/dist/rhel9/9/x86_64/appstream/os\nenabled = 0\nsslverify = 0\n";
+        let host = FakeHost::new().file("/etc/yum.repos.d/redhat.repo", text);
+        let opens = |path: &str| access(&host, &format!("https://cdn.example/dist/{path}")).unwrap();
+        let found = opens("rhel9/9/x86_64/baseos/os");
+        assert_eq!(
+            found,
+            "sslclientcert=/etc/pki/entitlement/1.pem\nsslclientkey=/etc/pki/entitlement/1-key.pem\nsslverify=1\n"
+        );
+        for elsewhere in ["rhel9/9/x86_64/appstream/os", "rhel9/9/x86_64/baseos", "rhel8/8/x86_64/baseos/os"]
+        {
+            assert_eq!(opens(elsewhere), "", "{elsewhere}");
+        }
     }
 
     #[test]

@@ -202,6 +202,8 @@ fn refused(lab: &Lab, identity: Identity) -> Result<()> {
     let said =
         maker.run(&["rprov", "bundle", "create", "--for", "ubuntu-24.04", "--arch", "s390x", "-o", FILE])?;
     says(&said.code_is(4)?, &["on s390x", "amd64, arm64"])?;
+    let said = maker.run(&["rprov", "bundle", "create", "--for", "rhel-9", "--arch", "amd64", "-o", FILE])?;
+    says(&said.code_is(4)?, &["this machine has no `dnf`", "install the package `dnf`"])?;
     // Nobody needs to be root for it.
     maker.add_user("alice")?;
     let line =

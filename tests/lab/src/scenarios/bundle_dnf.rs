@@ -2,11 +2,12 @@
 
 use super::bundle::{FILE, INSTALL, Opened, VERIFY, alone, made, maker, restores, sealed};
 use super::common::{LONG, engine_works, leaves_all_alone, says, succeeds};
+use super::interruption::{comes_to_its_end, goes_back_from};
 use crate::identity::Identity;
 use crate::keys::Key;
 use crate::lab::Lab;
 use crate::scenario::Scenario;
-use crate::{Host, registry, rpm_mirror, scratch, whole_dnf};
+use crate::{Host, cargo, registry, rpm_mirror, scratch, whole_dnf};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 
@@ -28,6 +29,12 @@ pub const ALL: &[Scenario] = &[
         about: "a bundle of rpms that somebody tampered with is refused by its name, and nothing is written",
         on: &[Identity::Rhel9],
         run: tampered,
+    },
+    Scenario {
+        name: "bundle-dnf-stopped",
+        about: "with dnf an install from a bundle that is killed at an entry of its receipt goes on, and goes back",
+        on: &[Identity::Rhel9],
+        run: stopped,
     },
 ];
 
@@ -86,6 +93,17 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     let newer = [INSTALL, &["--version", "29", "--upgrade"]].concat();
     says(&host.run(&newer)?.code_is(4)?, &["the newest there is 3:28.5.2"])?;
     restores(&host, &fresh)
+}
+
+fn stopped(lab: &Lab, identity: Identity) -> Result<()> {
+    let bundle = made(&dnf_maker(lab)?, identity, &[])?;
+    let host = alone(lab, identity, &bundle)?;
+    host.with_rprov(&cargo::rprov_stop_at()?)?;
+    let fresh = host.state()?;
+    comes_to_its_end(&host, &[INSTALL, &["--no-smoke"]].concat())?;
+    engine_works(&host)?;
+    restores(&host, &fresh)?;
+    goes_back_from(&host, &[INSTALL, &["--no-smoke"]].concat(), &fresh)
 }
 
 fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
