@@ -18,3 +18,18 @@ pub fn of(base: Base, root: &Path, dir: &Path) -> Result<PathBuf> {
     sh::run(&["chroot", &scratch.to_string_lossy(), "apt-get", "update"])?;
     Ok(scratch)
 }
+
+/// Fetches a package, and what it needs that the base lacks, into `dir`.
+pub fn debs(base: Base, root: &Path, package: &str, dir: &Path) -> Result<()> {
+    let scratch = of(base, root, dir)?;
+    let at = scratch.to_string_lossy();
+    let install = ["apt-get", "install", "-y", "--no-install-recommends", "--download-only", package];
+    sh::run(&[&["chroot", &at], install.as_slice()].concat())?;
+    let archives = scratch.join("var/cache/apt/archives");
+    for deb in fs::read_dir(archives).context("listing what was fetched")?.flatten() {
+        if deb.path().extension().is_some_and(|e| e == "deb") {
+            fs::rename(deb.path(), dir.join(deb.file_name())).context("keeping a package")?;
+        }
+    }
+    sh::remove_tree(&scratch)
+}

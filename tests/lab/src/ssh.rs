@@ -4,7 +4,7 @@ use crate::base::{self, Base};
 use crate::{Host, cache, scratch, sh};
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Who logs in, and becomes root by sudo.
 pub const USER: &str = "ops";
@@ -42,20 +42,7 @@ fn ensure(base: Base) -> Result<PathBuf> {
     let _building = cache::lock()?;
     let root = base::ensure(base)?;
     let parts = [include_str!("ssh.rs"), &root.to_string_lossy()];
-    cache::ensure(&format!("ssh-{}", base.suite()), &parts, |dir| fetch(base, &root, dir))
-}
-
-fn fetch(base: Base, root: &Path, dir: &Path) -> Result<()> {
-    let scratch = scratch::of(base, root, dir)?;
-    let at = scratch.to_string_lossy();
-    let install =
-        ["apt-get", "install", "-y", "--no-install-recommends", "--download-only", "openssh-server"];
-    sh::run(&[&["chroot", &at], install.as_slice()].concat())?;
-    let archives = scratch.join("var/cache/apt/archives");
-    for deb in fs::read_dir(archives).context("listing what was fetched")?.flatten() {
-        if deb.path().extension().is_some_and(|e| e == "deb") {
-            fs::rename(deb.path(), dir.join(deb.file_name())).context("keeping a package")?;
-        }
-    }
-    sh::remove_tree(&scratch)
+    cache::ensure(&format!("ssh-{}", base.suite()), &parts, |dir| {
+        scratch::debs(base, &root, "openssh-server", dir)
+    })
 }
