@@ -43,6 +43,7 @@ pub mod ssh;
 pub mod stub;
 pub mod toolkit;
 pub mod tree;
+pub mod upgrades;
 pub mod versionlock;
 pub mod whole;
 pub mod whole_dnf;

@@ -45,6 +45,6 @@ pub fn install(host: &Host, package: &str) -> Result<()> {
     for deb in fs::read_dir(&from).context("listing packages")?.flatten() {
         host.copy_in(&deb.path(), &format!("/var/tmp/lab-debs/{}", deb.file_name().to_string_lossy()))?;
     }
-    let install = "apt-get install -y -q --no-install-recommends /var/tmp/lab-debs/*.deb";
+    let install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends /var/tmp/lab-debs/*.deb";
     host.sh(&format!("{install} && rm -r /var/tmp/lab-debs"))?.ok().map(drop)
 }

@@ -194,6 +194,7 @@ receipt:
 import errno
 import json
 import os
+import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -225,6 +226,9 @@ class Said:
 
     def last(self, name):
         return (self.all(name) or [{}])[-1]
+
+    def changed_nothing(self):
+        return not self.all("changed") and not self.last("finished").get("receipt")
 
     def error(self):
         error = self.last("error")
@@ -276,17 +280,46 @@ def beside(files, tmp):
     return words
 
 
-def place(module, src, dest, mode):
-    before = os.umask(0o022)
-    if not os.path.isdir(os.path.dirname(dest)):
-        os.makedirs(os.path.dirname(dest), 0o755)
-    # It is nobody else's at any moment.
-    os.umask(0o077)
-    module.atomic_move(src, dest)
-    os.umask(before)
-    module.set_owner_if_different(dest, "root", False)
-    module.set_group_if_different(dest, "root", False)
-    module.set_mode_if_different(dest, mode, False)
+class Place:
+    """Where a file belongs, and what was there before."""
+
+    def __init__(self, dest, kept):
+        self.dest = dest
+        self.kept = kept if os.path.lexists(dest) else None
+        if self.kept:
+            copy(dest, kept)
+        self.missing = []
+        above = os.path.dirname(dest)
+        while not os.path.isdir(above):
+            self.missing.append(above)
+            above = os.path.dirname(above)
+
+    def fill(self, module, src, mode):
+        for directory in reversed(self.missing):
+            os.mkdir(directory)
+            os.chmod(directory, 0o755)
+        module.atomic_move(src, self.dest)
+        module.set_owner_if_different(self.dest, "root", False)
+        module.set_group_if_different(self.dest, "root", False)
+        module.set_mode_if_different(self.dest, mode, False)
+
+    def put_back(self):
+        if self.kept:
+            beside = self.dest + ".before"
+            copy(self.kept, beside)
+            os.rename(beside, self.dest)
+        else:
+            os.remove(self.dest)
+        for directory in self.missing:
+            os.rmdir(directory)
+
+
+def copy(src, dest):
+    """With its owner, mode and times; a link stays one."""
+    stat = os.lstat(src)
+    shutil.copyfile(src, dest, follow_symlinks=False)
+    os.lchown(dest, stat.st_uid, stat.st_gid)
+    shutil.copystat(src, dest, follow_symlinks=False)
 
 
 def tell(module, said, steps, placed):
@@ -346,6 +379,8 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
+    # What is carried is nobody else's at any moment.
+    os.umask(0o077)
     if os.geteuid() != 0:
         module.fail_json(msg="rprov needs root on the host: set `become: true`")
     files = dict((file["dest"], file["src"] or file["dest"]) for file in params["carried"])
@@ -359,12 +394,20 @@ def main():
         if module.check_mode or not taken:
             tell(module, said, said.last("plan").get("steps", []) if taken else [], missing if taken else [])
 
+    places = []
     for dest in missing:
-        place(module, files[dest], dest, 0o755 if dest == params["path"] else 0o600)
+        place = Place(dest, os.path.join(module.tmpdir, "before-%d" % len(places)))
+        place.fill(module, files[dest], 0o755 if dest == params["path"] else 0o600)
+        places.append(place)
     given = [(params["locked"], "--locked=" + LOCK), (not params["smoke"], "--no-smoke")]
     given.append((params["wait"], "--wait=%s" % params["wait"]))
     words = [word for is_given, word in given if is_given]
     said = run(module, [params["path"], "install", "--yes"] + asked + words)
+    if said.changed_nothing() and said.exit_code in (USAGE, REFUSED):
+        # The last one first: it lies in directories that were made for an earlier one.
+        for place in reversed(places):
+            place.put_back()
+        missing = []
     tell(module, said, said.all("changed"), missing)
 
 

@@ -23,7 +23,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "ansible-carries",
         about: "configuration and keys are carried, and where they or the program are wrong nothing is put on the host",
-        on: &[Identity::Debian12],
+        on: &[Identity::Debian12, Identity::Rocky9],
         run: carries,
     },
 ];
@@ -36,6 +36,7 @@ const ANSIBLE: &[(&str, &str)] = &[
     ("/var/log/wtmp.db*", "sessions, written by sshd"),
     ("/var/log/dnf*", "what the lab itself asks dnf"),
     ("/var/log/hawkey.log", "what the lab itself asks dnf"),
+    ("/var/log/rprov*", "what dnf said, which the error names"),
 ];
 
 /// Without rprov, and with what Ansible needs: SSH and Python.
@@ -125,6 +126,10 @@ fn alice_can(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// A program and a configuration of earlier, whose owner and modes are not those that are carried.
+const OLDER: &str = "set -e; cd /usr/local/bin; echo older >rprov; chown alice: rprov; chmod 4710 rprov
+mkdir -m 750 /etc/rprov; cd /etc/rprov; echo '# older' >older.toml; ln -s older.toml config.toml";
+
 fn carries(lab: &Lab, identity: Identity) -> Result<()> {
     let controller = Controller::new(lab)?;
     let hosts = [bare(host(lab, identity)?, &controller)?];
@@ -134,15 +139,23 @@ fn carries(lab: &Lab, identity: Identity) -> Result<()> {
     let config = controller.home().join("site.toml").to_string_lossy().into_owned();
     sh::write(config.as_ref(), format!("[source.docker]\nkey = \"{key}\"\n"))?;
     let options = ["--config", &config, "--user", "alice", "--no-smoke"];
-    let before = host.state()?;
-    let untouched = || same("a refused host", &before, &host.state()?, &[QUIET, ANSIBLE].concat());
+    let untouched =
+        |before: &State| same("a refused host", before, &host.state()?, &[QUIET, ANSIBLE].concat());
 
+    // apt's index is signed, so that the plan knows; dnf's packages are, so that only the install does.
     sh::write(key.as_ref(), lab.public(Key::Rogue)?)?;
     rendered(&controller, &hosts, &options)?;
-    let said = controller.run("play", PLAY)?.code_is(2)?;
-    says(&said, &["Make it a Docker host", "hint: "])?;
-    ended(&said, host, "changed=0")?;
-    untouched()?;
+    let mut before = host.state()?;
+    for older in [false, true] {
+        if older {
+            host.sh(OLDER)?.ok()?;
+            before = host.state()?;
+        }
+        let said = controller.run("play", PLAY)?.code_is(2)?;
+        says(&said, &["Make it a Docker host", "hint: "])?;
+        ended(&said, host, "changed=0")?;
+        untouched(&before)?;
+    }
 
     sh::write(key.as_ref(), lab.public(identity.key(Key::Docker))?)?;
     rendered(&controller, &hosts, &options)?;
@@ -151,12 +164,12 @@ fn carries(lab: &Lab, identity: Identity) -> Result<()> {
     let elsewhere = format!("rprov_binary={other}");
     let said = controller.run("play", &[PLAY, &["-e", &elsewhere]].concat())?.code_is(2)?;
     says(&said, &["cannot run rprov", "is it built for x86_64?"])?;
-    untouched()?;
+    untouched(&before)?;
 
     let said = controller.run("play", &[PLAY, &["--check"]].concat())?.ok()?;
     let carried = ["/etc/rprov/config.toml", key.as_str(), "/usr/local/bin/rprov"];
     says(&said, &carried.map(|path| format!("~ {path}: carried")).each_ref().map(String::as_str))?;
-    untouched()?;
+    untouched(&before)?;
 
     controller.run("play", PLAY)?.ok()?;
     for (path, mode) in carried.iter().zip([0o600, 0o600, 0o755]) {

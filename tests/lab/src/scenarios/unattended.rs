@@ -2,7 +2,6 @@
 
 use super::gpu_driver::{card_works, machine};
 use super::product::{host, says};
-use crate::Host;
 use crate::card::Card;
 use crate::identity::Identity;
 use crate::keys::Key;
@@ -10,6 +9,7 @@ use crate::lab::Lab;
 use crate::mirror::Variant;
 use crate::run::Output;
 use crate::scenario::Scenario;
+use crate::{Host, upgrades};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "unattended-cloud-init",
-        about: "user-data brings up a host by itself, on its first boot; applied again it changes nothing",
+        about: "user-data brings up a host on its first boot, while unattended-upgrades is at work; again it changes nothing",
         on: &[Identity::Ubuntu2404, Identity::Debian12],
         run: cloud_init,
     },
@@ -55,12 +55,6 @@ const SERVER: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nWorkingDi
     ExecStart=/bin/sh -c 'sleep 3; exec python3 -m http.server --bind 127.0.0.1 8000'\n\n\
     [Install]\nWantedBy=sysinit.target\n";
 
-/// Holds dpkg's lock for a while, as unattended-upgrades does on a first boot.
-const UPGRADES: &str = "[Unit]\nBefore=cloud-final.service\n\n[Service]\nExecStart=/usr/bin/perl /srv/hold.pl\n\n\
-    [Install]\nWantedBy=multi-user.target\n";
-const HOLD: &str = "use Fcntl; open(my $file, '>>', '/var/lib/dpkg/lock-frontend') or die;\n\
-    my $lock = pack('ssx4qqix4', F_WRLCK, 0, 0, 0, 0); fcntl($file, F_SETLK, $lock) or die; sleep 35;\n";
-
 /// There are no SSH and no locales in a lab's host, and its network is there already.
 const CLOUD: &str =
     "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nssh_genkeytypes: []\nlocale: false\n";
@@ -75,10 +69,8 @@ fn with_cloud_init(host: Host) -> Result<Host> {
         .ok()?;
     host.write("/etc/cloud/cloud.cfg.d/99-lab.cfg", CLOUD)?;
     host.write("/etc/systemd/system/lab-server.service", SERVER)?;
-    host.write("/etc/systemd/system/lab-upgrades.service", UPGRADES)?;
-    host.write("/srv/hold.pl", HOLD)?;
     host.sh("mv /usr/local/bin/rprov /srv/rprov && mkdir /srv/lab && mv /etc/rprov/* /srv/lab && rmdir /etc/rprov \
-             && sed -i s,/etc/rprov,/srv/lab, /srv/lab/config.toml && systemctl enable lab-server lab-upgrades")?
+             && sed -i s,/etc/rprov,/srv/lab, /srv/lab/config.toml && systemctl enable lab-server")?
         .ok()?;
     Ok(host)
 }
@@ -117,16 +109,31 @@ fn result(host: &Host) -> Result<Value> {
 }
 
 const CAROL: &str = "users:\n  - name: carol\n    shell: /bin/bash\n";
+const UPGRADED: &str = "/var/log/unattended-upgrades/unattended-upgrades.log";
+
+/// The web has rprov only now that dpkg is at work, which it is until rprov tells that it waits, or for two minutes.
+const MEANWHILE: &str = "mv /srv/later /srv/rprov
+for second in $(seq 120); do
+    ! grep -q '\"event\":\"waiting\"' /var/log/cloud-init-output.log || break
+    sleep 1
+done
+";
 
 fn cloud_init(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = cloud_host(lab, identity)?;
     let user_data = rendered(&host, "cloud-init", &["--url", URL])?;
+    upgrades::lay(&host, MEANWHILE)?;
+    host.run(&["mv", "/srv/rprov", "/srv/later"])?.ok()?;
     let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?.ok()?;
     says(&status, &["status: done"])?;
     let told = host.read("/var/log/cloud-init-output.log")?;
-    for word in ["cannot be fetched yet", "\"event\":\"plan\"", "\"event\":\"waiting\"", "rprov: DONE"] {
+    let waits = "(unattended-upgr), which holds apt's lock";
+    for word in ["cannot be fetched yet", "\"event\":\"plan\"", waits, "rprov: DONE"] {
         ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
     }
+    let upgraded = host.packages()?.remove(upgrades::PACKAGE);
+    ensure!(upgraded.as_deref() == Some("2-1 ii"), "unattended-upgrades left {upgraded:?}");
+    says(&host.run(&["cat", UPGRADED])?.ok()?, &["All upgrades installed"])?;
     // By cloud-init's version another unit of its own runs the script.
     let journal = host.run(&["journalctl", "-b", "--no-pager", "-u", "cloud-*"])?.ok()?;
     says(&journal, &["rprov: DONE"])?;
