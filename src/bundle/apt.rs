@@ -24,12 +24,15 @@ pub struct State {
 }
 
 impl State {
-    /// What an earlier run has fetched there stays.
-    pub fn make(directory: &Path, origins: &[Origin], architecture: &str) -> Result<State> {
+    /// What an earlier run has fetched there stays. `preferences` are texts of apt_preferences(5).
+    pub fn make(
+        directory: &Path,
+        origins: &[Origin],
+        preferences: &[&str],
+        architecture: &str,
+    ) -> Result<State> {
         let cannot = || format!("cannot make a state for apt in `{}`", directory.display());
-        for name in
-            ["lists/partial", "archives/partial", "state", "cache", "log", "keys", "preferences.d", "conf.d"]
-        {
+        for name in ["lists/partial", "archives/partial", "state", "cache", "log", "keys"] {
             let path = directory.join(name);
             fs::create_dir_all(&path).or_fail(cannot)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).or_fail(cannot)?;
@@ -43,6 +46,7 @@ impl State {
             }
         }
         fs::write(directory.join("bundle.sources"), text).or_fail(cannot)?;
+        fs::write(directory.join("preferences"), preferences.join("\n")).or_fail(cannot)?;
         Ok(State { directory: directory.to_owned(), architecture: architecture.to_owned() })
     }
 
@@ -63,7 +67,7 @@ impl State {
             format!("-oDir::Log={}", at("log")),
             format!("-oDir::Etc::sourcelist={}", at("bundle.sources")),
             "-oDir::Etc::sourceparts=/dev/null".into(),
-            "-oDir::Etc::preferences=/dev/null".into(),
+            format!("-oDir::Etc::preferences={}", at("preferences")),
             "-oDir::Etc::preferencesparts=/dev/null".into(),
             "-oAPT::Default-Release=".into(),
             "-oAPT::Get::Always-Include-Phased-Updates=true".into(),

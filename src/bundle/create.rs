@@ -47,7 +47,11 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     host.tell(Event::Step { title: "the packages, and what comes along".into(), number: 1, of: 2 });
     let (words, fetched, held) = match &asked.dnf {
         None => {
-            let state = apt::State::make(&work.join("apt"), &asked.origins, asked.architecture)?;
+            let preferences: Vec<&str> = wants(asked.steps)
+                .filter_map(|want| Some(want.resource.preference.as_ref()?.1.as_str()))
+                .collect();
+            let state =
+                apt::State::make(&work.join("apt"), &asked.origins, &preferences, asked.architecture)?;
             // The indexes of the engine are verified here first, which says best what is wrong with one.
             let words = words(asked.steps, &|packages, want| packages.words_for_apt(want, host))?;
             state.update(host)?;

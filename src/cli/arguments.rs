@@ -236,6 +236,12 @@ pub struct Fetched {
     /// Also NVIDIA's container toolkit
     #[arg(long)]
     pub gpu: bool,
+    /// With --gpu: NVIDIA's driver too, by its branch (580), its modules (open, proprietary) or both (580-open)
+    #[arg(long, value_name = "DRIVER", requires_all = ["gpu", "kernel"])]
+    pub driver: Option<Choice>,
+    /// With --driver: the kernel of these hosts, as `uname -r` says it there; its headers come along
+    #[arg(long, value_name = "RELEASE", requires = "driver", value_parser = kernel)]
+    pub kernel: Option<String>,
     /// More than the engine, by name: rootless-extras, model
     #[arg(long = "with", value_name = "NAME", value_delimiter = ',')]
     pub with: Vec<String>,
@@ -250,6 +256,15 @@ pub struct Fetched {
     pub output: PathBuf,
     #[command(flatten)]
     pub configuration: Configuration,
+}
+
+/// It becomes a part of package names.
+fn kernel(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+~_-".contains(&byte);
+    match text.starts_with(|first: char| first.is_ascii_digit()) && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected a kernel's release such as `6.8.0-31-generic`, found `{text}`")),
+    }
 }
 
 /// An install as it is to be run elsewhere: with the options of `install`.

@@ -6,7 +6,7 @@ use super::run::Run;
 use crate::bundle::{self, Asked, Checked, Manifest, Origin};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
-use crate::facts::{self, AppArmor, Distribution, Facts};
+use crate::facts::{self, AppArmor, Distribution, Facts, Virtualisation};
 use crate::host::Look;
 use crate::profile::{
     self, Archive, BaseKey, Config, Flags, Gpu, Library, Profile, Repository, Settings, from_here, rpm_word,
@@ -46,12 +46,18 @@ fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
             .because("dnf fetches packages for root only")
             .hint("run the same command as root: `sudo rprov bundle create`"));
     }
-    let facts = of_target(here, &profile, &architecture);
+    can_have_driver(fetched, &profile)?;
+    let facts = of_target(here, &profile, &architecture, fetched.kernel.as_deref());
     let keyring = Archive::keyring(&profile, &config, &asking)?;
     let flags = Flags {
         version: fetched.version.clone(),
         channel: fetched.channel.map(|channel| channel.name().to_owned()),
-        gpu: Some(if fetched.gpu { Gpu::Toolkit } else { Gpu::Off }),
+        gpu: Some(match (fetched.gpu, &fetched.driver) {
+            (true, Some(_)) => Gpu::On,
+            (true, None) => Gpu::Toolkit,
+            _ => Gpu::Off,
+        }),
+        driver: fetched.driver.clone(),
         with: fetched.with.clone(),
         mirror: fetched.mirror.clone(),
         ..Flags::default()
@@ -95,8 +101,27 @@ fn of_dnf<'a>(profile: &'a Profile, architecture: &'a str) -> Option<bundle::dnf
     })
 }
 
-/// A host of which nothing is known but what it is: whatever some may lack is taken along.
-fn of_target(here: Facts, profile: &Profile, architecture: &str) -> Facts {
+/// # Errors
+/// A driver is asked for that no bundle carries: refused.
+fn can_have_driver(fetched: &Fetched, profile: &Profile) -> Result<()> {
+    let Some(driver) = &fetched.driver else { return Ok(()) };
+    let why = match profile.repository {
+        Repository::Dnf(_) => {
+            "on hosts with dnf it is built with packages that are not in the distribution's own repositories"
+        }
+        Repository::Apt(_) if driver.distribution || driver.none => {
+            "a bundle carries NVIDIA's own, from its repository"
+        }
+        Repository::Apt(_) => return Ok(()),
+    };
+    Err(Error::refused("cannot put that driver into a bundle")
+        .because(why)
+        .hint("leave `--driver` out: the bundle has the container toolkit, and the driver is brought by other means"))
+}
+
+/// A host of which nothing is known but what it is: whatever some may lack is taken along. With a kernel it has a card,
+/// and no driver and no headers for it.
+fn of_target(here: Facts, profile: &Profile, architecture: &str, kernel: Option<&str>) -> Facts {
     let matches = &profile.matches;
     Facts {
         distribution: Distribution {
@@ -112,8 +137,21 @@ fn of_target(here: Facts, profile: &Profile, architecture: &str) -> Facts {
         snap_docker: false,
         certificates: false,
         armv6: false,
-        gpu: None,
+        virtualisation: Virtualisation::None,
+        gpu: kernel.map(|_| facts::Gpu { cards: vec![any_card()], ..facts::Gpu::default() }),
+        kernel: kernel.map(str::to_owned).unwrap_or(here.kernel),
         ..here
+    }
+}
+
+/// A generation that every branch knows: which driver is taken along is the maker's word, and not the card's.
+fn any_card() -> facts::Card {
+    facts::Card {
+        address: String::new(),
+        device: String::new(),
+        name: None,
+        family: facts::Family::Turing,
+        driver: None,
     }
 }
 
@@ -170,14 +208,20 @@ fn checked(
 ) -> Result<Checked> {
     let known = |manifest: &Manifest, carried: Option<&[u8]>| {
         let profile = library.target(&manifest.profile).map_err(Error::for_good)?;
-        let facts = of_target(facts::gather(host)?, &profile, &manifest.architecture);
-        let gpu = Some(if profile.gpu.is_some() { Gpu::Toolkit } else { Gpu::Off });
+        let facts = of_target(facts::gather(host)?, &profile, &manifest.architecture, Some(""));
         let (_, channels) = profile.repository.channels();
         let mut all = Vec::new();
         for channel in channels {
-            let channel = Some(channel.clone());
-            let flags = Flags { channel, gpu, mirror: mirror.cloned(), ..Flags::default() };
-            let settings = Settings::merge(flags, config.clone(), profile.clone(), library)?;
+            let merged = |gpu| {
+                let channel = Some(channel.clone());
+                let flags = Flags { channel, gpu: Some(gpu), mirror: mirror.cloned(), ..Flags::default() };
+                Settings::merge(flags, config.clone(), profile.clone(), library)
+            };
+            let mut settings = merged(if profile.gpu.is_some() { Gpu::On } else { Gpu::Off })?;
+            // Nobody is pinned for a driver: there is none in it.
+            if profile.gpu.is_some() && settings.wish.cuda.trust.is_none() {
+                settings = merged(Gpu::Toolkit)?;
+            }
             all.extend(origins(&settings, &facts, config, carried, host)?);
         }
         Ok(all)
@@ -194,9 +238,12 @@ fn origins(
     host: &dyn Look,
 ) -> Result<Vec<Origin>> {
     let engine = profile::source(settings, &facts.architecture)?;
-    let toolkit = settings.decide_gpu(facts, false)?.map(|decided| decided.toolkit);
+    let gpu = settings.decide_gpu(facts, false)?;
+    let of_gpu = gpu.into_iter().flat_map(|gpu| {
+        [Some(gpu.toolkit), gpu.driver.and_then(|driver| driver.source)].into_iter().flatten()
+    });
     let mut origins = Vec::new();
-    for source in std::iter::once(engine).chain(toolkit) {
+    for source in std::iter::once(engine).chain(of_gpu) {
         origins.push(match source {
             Source::Apt(source) => {
                 let directory = source.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -49,9 +49,10 @@ fn list(run: &Run, library: &Library) -> Result<()> {
             "{:<14} {:<36} {architectures:<20} until {}{origin}",
             profile.name, profile.title, profile.end_of_life
         ));
-        for release in library.based_on(&profile.name) {
+        for (name, release) in library.based_on(profile) {
             let end = release.end_of_life.unwrap_or(profile.end_of_life);
-            ui::answer(&format!("{:<14}   {:<34} {:<20} until {end}", "", release.title, ""));
+            let name = name.unwrap_or_default();
+            ui::answer(&format!("{name:<14}   {:<34} {:<20} until {end}", release.title, ""));
         }
     }
     Ok(())
@@ -59,7 +60,7 @@ fn list(run: &Run, library: &Library) -> Result<()> {
 
 fn show(run: &Run, name: &str, library: &Library) -> Result<()> {
     let cannot = || format!("cannot show the profile `{name}`");
-    let profile = &library.get(name)?.profile;
+    let profile = &library.target(name)?;
     let text = if run.manner.json {
         serde_json::to_string_pretty(profile).or_fail(cannot)?
     } else {

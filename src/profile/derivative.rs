@@ -103,7 +103,12 @@ pub fn with_own_archive(profile: &mut Profile, id: &str, release: Option<&Releas
         return;
     }
     profile.archive = release.and_then(|release| release.archive.clone());
-    profile.target = format!("{id}-{}", profile.matches.version.as_deref().unwrap_or_default());
+    profile.target = own_target(id, profile);
+}
+
+/// By what name a bundle is made for it.
+pub fn own_target(id: &str, base: &Profile) -> String {
+    format!("{id}-{}", base.matches.version.as_deref().unwrap_or_default())
 }
 
 /// A profile for the engine that the distribution has itself.

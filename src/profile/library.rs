@@ -1,7 +1,7 @@
 //! Every profile there is: those in the binary, those of this host's administrator, and the one for this host.
 
 use super::derivative::{
-    Derivative, Release, adapted, named_base, with_own_archive, with_own_driver, with_own_engine,
+    Derivative, Release, adapted, named_base, own_target, with_own_archive, with_own_driver, with_own_engine,
 };
 use super::document::{Document, nearest};
 use super::form::Profile;
@@ -109,9 +109,15 @@ impl Library {
         self.derivatives.get(id)
     }
 
-    /// The known derivatives' releases that get the profile of this name.
-    pub fn based_on<'l>(&'l self, profile: &'l str) -> impl Iterator<Item = &'l Release> {
-        self.derivatives.values().filter_map(move |derivative| derivative.on.get(profile))
+    /// The known derivatives' releases that get this profile; each with the name of its own, where a bundle needs one.
+    pub fn based_on<'l>(
+        &'l self,
+        profile: &'l Profile,
+    ) -> impl Iterator<Item = (Option<String>, &'l Release)> {
+        self.derivatives.values().filter_map(move |derivative| {
+            let release = derivative.on.get(&profile.name)?;
+            Some((release.archive.as_ref().map(|_| own_target(&derivative.id, profile)), release))
+        })
     }
 
     /// The profiles of what this distribution is based on, if it is a derivative.

@@ -5,7 +5,7 @@ use crate::identity::{Identity, pockets};
 use crate::keys::{Key, Keys};
 use crate::lab::Lab;
 use crate::release::{self, Release};
-use crate::{archive, cache, scratch, sh};
+use crate::{archive, cache, kernel, scratch, sh, stub};
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -54,7 +54,13 @@ fn ensure(keys: &Keys) -> Result<PathBuf> {
     let more = [pool(Base::Bookworm)?, pool(Base::Trixie)?];
     let names: Vec<String> =
         pools.iter().chain(&more).map(|pool| pool.to_string_lossy().into_owned()).collect();
-    let parts = [include_str!("whole.rs"), include_str!("release.rs"), &names.concat(), &keys.hash()?];
+    let parts = [
+        include_str!("whole.rs"),
+        include_str!("release.rs"),
+        include_str!("kernel.rs"),
+        &names.concat(),
+        &keys.hash()?,
+    ];
     cache::ensure("archive-whole", &parts, |dir| lay(dir, &pools, &more, keys))
 }
 
@@ -68,6 +74,11 @@ fn lay(dir: &Path, pools: &[PathBuf; 2], more: &[PathBuf; 2], keys: &Keys) -> Re
         }
         let packages = sh::run_in(dir, &["apt-ftparchive", "packages", &format!("pool/{}", base.suite())])?;
         for identity in Identity::SUPPORTED.into_iter().filter(|identity| identity.base() == *base) {
+            // Headers of its kernels, and dkms.
+            let of_kernel = format!("pool/{}-kernel", identity.suite());
+            stub::debs(&kernel::debs(identity.suite()), &dir.join("work"), &dir.join(&of_kernel))?;
+            let kernels = sh::run_in(dir, &["apt-ftparchive", "packages", &of_kernel])?;
+            let packages = format!("{packages}{kernels}");
             for pocket in std::iter::once(&"").chain(pockets(identity)) {
                 // Debian's security suite has an address of its own.
                 let security = identity.family() == "debian" && *pocket == "-security";
@@ -93,5 +104,5 @@ fn lay(dir: &Path, pools: &[PathBuf; 2], more: &[PathBuf; 2], keys: &Keys) -> Re
             }
         }
     }
-    Ok(())
+    sh::remove_tree(&dir.join("work"))
 }

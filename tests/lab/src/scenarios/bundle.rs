@@ -2,20 +2,23 @@
 //! has tampered with it.
 
 use super::common::{LONG, engine_works, host, leaves_all_alone, packages_are_whole, says, succeeds};
+use super::gpu_driver::{card_works, machine, resumed};
 use super::interruption::{PURGE, comes_to_its_end, goes_back_from};
 use super::uninstall::{EXCEPTIONS, back};
+use crate::card::Card;
 use crate::identity::Identity;
 use crate::keys::Key;
 use crate::lab::Lab;
 use crate::mirror::{self, Variant};
 use crate::scenario::Scenario;
-use crate::{Host, cache, cargo, debs, registry, sh, whole};
+use crate::{Host, cache, cargo, debs, kernel, nvidia_mirror, registry, sh, whole};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -35,6 +38,12 @@ pub const ALL: &[Scenario] = &[
         about: "a bundle carries an older engine, the container toolkit and an image; a broken download goes on",
         on: &[Identity::Debian12, Identity::Ubuntu2204],
         run: more,
+    },
+    Scenario {
+        name: "bundle-driver",
+        about: "with a bundle that has the driver, a machine with a card and no network gets it, over the reboot that nouveau needs",
+        on: &[Identity::Ubuntu2404, Identity::Debian12],
+        run: driver,
     },
     Scenario {
         name: "bundle-tampered",
@@ -76,7 +85,7 @@ pub fn maker(lab: &Lab) -> Result<Host> {
     Ok(maker)
 }
 
-fn create(identity: Identity) -> [&'static str; 9] {
+pub fn create(identity: Identity) -> [&'static str; 9] {
     // What is based on a release takes the bundle of that.
     let profile = if identity == Identity::Mint22 { Identity::Ubuntu2404 } else { identity };
     ["rprov", "bundle", "create", "--for", profile.name(), "--arch", "amd64", "-o", FILE]
@@ -171,6 +180,37 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     says(&host.run(&newer)?.code_is(4)?, &["the newest there is 5:28.5.2"])?;
     restores(&host, &fresh)
 }
+
+fn driver(lab: &Lab, identity: Identity) -> Result<()> {
+    let maker = maker(lab)?;
+    maker.pin_source("cuda", nvidia_mirror::cuda_key(identity))?;
+    let kernel = kernel::of(identity).release;
+    let bundle = made(&maker, identity, &["--gpu", "--driver", "580-open", "--kernel", kernel])?;
+    let said = maker.run(VERIFY)?.ok()?.stdout;
+    ensure!(said.contains("nvidia-open=580") && said.contains(kernel), "{said}");
+    drop(maker);
+
+    let mut host = machine(lab, identity, &[Card::L4])?;
+    host.nouveau()?;
+    pin_archive(&host, "")?;
+    host.pin_source("nvidia", Key::Toolkit)?;
+    host.pin_source("cuda", nvidia_mirror::cuda_key(identity))?;
+    host.copy_in(&bundle, FILE)?;
+    // No route to anywhere, in the next boot either.
+    host.write("/etc/systemd/system/lab-alone.service", ALONE)?;
+    host.run(&["systemctl", "enable", "--now", "lab-alone"])?.ok()?;
+    let other = [INSTALL, &["--gpu", "--driver", "595"]].concat();
+    says(&host.run(&other)?.code_is(4)?, &["cannot find version 595", "the newest there is 580"])?;
+    let said = host.run_within(LONG, &[INSTALL, &["--gpu", "--reboot"]].concat())?;
+    ensure!(said.code == 6, "it ended with {}:\n{}", said.code, said.text());
+    host.rebooted(Duration::from_secs(60))?;
+    resumed(&host, "attempt 1 of 2")?;
+    ensure!(host.sh("ip -br link show host0")?.stdout.contains("DOWN"), "the host has a network");
+    card_works(&host)
+}
+
+const ALONE: &str = "[Unit]\nBefore=network.target\n\n[Service]\nType=oneshot\nExecStart=/usr/sbin/ip link set host0 down\n\n\
+    [Install]\nWantedBy=sysinit.target\n";
 
 fn stopped(lab: &Lab, identity: Identity) -> Result<()> {
     let bundle = made(&maker(lab)?, identity, &[])?;

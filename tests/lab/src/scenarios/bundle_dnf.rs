@@ -1,6 +1,6 @@
 //! A bundle for hosts with dnf: made on a Debian that has dnf among its packages, installed without a route to anywhere.
 
-use super::bundle::{FILE, INSTALL, Opened, VERIFY, alone, made, maker, restores, sealed};
+use super::bundle::{FILE, INSTALL, Opened, VERIFY, alone, create, made, maker, restores, sealed};
 use super::common::{LONG, engine_works, leaves_all_alone, says, succeeds};
 use super::interruption::{comes_to_its_end, goes_back_from};
 use crate::identity::Identity;
@@ -78,6 +78,9 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     let maker = dnf_maker(lab)?;
     maker.copy_in(&registry::archive()?, "/root/registry.tar")?;
     let options = ["--version", "28.5", "--gpu", "--image", "/root/registry.tar"];
+    let driver = ["--gpu", "--driver", "open", "--kernel", "5.14.0-570.58.1.el9_6.x86_64"];
+    let said = maker.run(&[&create(identity)[..], &driver].concat())?.code_is(4)?;
+    says(&said, &["cannot put that driver into a bundle", "leave `--driver` out"])?;
     let bundle = made(&maker, identity, &options)?;
     let said = maker.run(VERIFY)?.ok()?.stdout;
     ensure!(said.contains("images/registry_lab.tar") && said.contains("nvidia-container-toolkit"), "{said}");
