@@ -1,8 +1,11 @@
 //! A bundle for hosts with dnf: made on a Debian that has dnf among its packages, installed without a route to anywhere.
 
-use super::bundle::{FILE, INSTALL, Opened, VERIFY, alone, create, made, maker, restores, sealed};
-use super::common::{LONG, engine_works, leaves_all_alone, says, succeeds};
+use super::bundle::{
+    FILE, INSTALL, Opened, VERIFY, alone, create, made, maker, pin_archive, restores, sealed,
+};
+use super::common::{LONG, engine_works, host, leaves_all_alone, says, succeeds};
 use super::interruption::{comes_to_its_end, goes_back_from};
+use super::product::{QUIET, same};
 use crate::identity::Identity;
 use crate::keys::Key;
 use crate::lab::Lab;
@@ -17,6 +20,12 @@ pub const ALL: &[Scenario] = &[
         about: "a bundle made on Debian 12 installs on a host with dnf without a route to anywhere, and uninstall restores it",
         on: &[Identity::Rhel9, Identity::Rocky9, Identity::Fedora44],
         run: installs,
+    },
+    Scenario {
+        name: "bundle-dnf-own",
+        about: "a host with dnf makes its own bundle, and is left as it was; without a network it installs from it",
+        on: &[Identity::Rhel9],
+        run: own,
     },
     Scenario {
         name: "bundle-dnf-more",
@@ -71,6 +80,23 @@ fn installs(lab: &Lab, identity: Identity) -> Result<()> {
     for again in [INSTALL, &["rprov", "install", "--yes"]] {
         says(&host.run(again)?.ok()?, &["nothing to do"])?;
     }
+    restores(&host, &fresh)
+}
+
+fn own(lab: &Lab, identity: Identity) -> Result<()> {
+    whole_dnf::serve(lab)?;
+    let host = host(lab, identity)?;
+    pin_archive(&host, &format!("url = \"{}\"\n", whole_dnf::ADDRESS))?;
+    host.marks()?;
+    let before = host.state()?;
+    succeeds(&host, &create(identity))?;
+    let except =
+        [(FILE, "what was asked for"), ("/var/log/*", "logs: what the lab asks dnf, and rprov's own")];
+    same("the maker", &before, &host.state()?, &[QUIET, &except].concat())?;
+    host.run(&["ip", "link", "set", "host0", "down"])?.ok()?;
+    let fresh = host.state()?;
+    succeeds(&host, INSTALL)?;
+    engine_works(&host)?;
     restores(&host, &fresh)
 }
 
