@@ -93,7 +93,11 @@ fn written_today(case: &Case) -> String {
     runs.flags.hold = case.name == "held";
     match case.name {
         "image" => {
-            let image = Image { reference: "registry:3".into(), archive: "/srv/registry.tar".into() };
+            let image = Image {
+                reference: "registry:3".into(),
+                more: Vec::new(),
+                archive: "/srv/registry.tar".into(),
+            };
             let step = Step::new("the local registry", vec![want(image, Loaded::Present)]);
             runs.install_and(vec![step]).unwrap();
         }

@@ -1,12 +1,12 @@
 //! Makes a bundle: the target's own package manager says what comes along and fetches it, and what came is checked.
 
-use super::{Entry, FORMAT, IMAGES, KEYRING, Manifest, Origin, apt, check, writer};
+use super::{Entry, FORMAT, KEYRING, Manifest, Origin, apt, check, images, writer};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
 use crate::host::Touch;
 use crate::resources::AnyWant;
+use crate::resources::Want;
 use crate::resources::packages::{Manager, Packages};
-use crate::resources::{Want, image::Image};
 use crate::steps::Step;
 use crate::trust::apt::AptIndex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +40,8 @@ pub fn beside(output: &Path) -> PathBuf {
 pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     let work = beside(asked.output);
     let cannot = || format!("cannot work in `{}`", work.display());
+    let images = images::gather(&asked.images, &work, host)?;
     fs::create_dir_all(&work).or_fail(cannot)?;
-    let images = images(&asked.images, host)?;
     host.tell(Event::Step { title: "the packages, and what comes along".into(), number: 1, of: 2 });
     let state = apt::State::make(&work.join("apt"), &asked.origins, asked.architecture)?;
     // The indexes of the engine are verified here first, which says best what is wrong with one.
@@ -93,20 +93,6 @@ fn wants(steps: &[Step]) -> impl Iterator<Item = &Want<Packages>> {
         AnyWant::Packages(want) => Some(want),
         _ => None,
     })
-}
-
-/// Each by a name of its own.
-fn images(archives: &[PathBuf], host: &dyn Touch) -> Result<BTreeMap<String, PathBuf>> {
-    let mut images = BTreeMap::new();
-    for archive in archives {
-        let image = Image::of_archive(archive, host)?;
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-        let name: String = image.reference.chars().map(plain).collect();
-        if images.insert(format!("{IMAGES}/{name}.tar"), archive.clone()).is_some() {
-            return Err(Error::usage(format!("two archives hold the image `{}`", image.reference)));
-        }
-    }
-    Ok(images)
 }
 
 /// The files of the bundle, and where each is.

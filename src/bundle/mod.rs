@@ -3,6 +3,7 @@
 mod apt;
 pub mod check;
 pub mod create;
+mod images;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,8 @@ use self::progress::Progress;
 pub use self::progress::Rate;
 use super::fetch::{self, Fetcher, Proxies};
 use super::{
-    AptState, Command, Kind, Look, Offline, Output, Owner, Private, Question, Room, Stat, Touch, plain,
+    AptState, Command, Kind, Look, Offline, Output, Owner, Private, Question, Room, Stat, Stream, Touch,
+    plain,
 };
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
@@ -179,6 +180,12 @@ fn absent_is_none<T>(result: std::io::Result<T>, what: impl FnOnce() -> String) 
 impl Look for LocalHost {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
         absent_is_none(fs::read(self.at(path)), || format!("cannot read `{}`", path.display()))
+    }
+
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn Stream>>> {
+        let opened = fs::File::open(self.at(path));
+        let opened = absent_is_none(opened, || format!("cannot read `{}`", path.display()))?;
+        Ok(opened.map(|file| Box::new(file) as Box<dyn Stream>))
     }
 
     fn stat(&self, path: &Path) -> Result<Option<Stat>> {

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -207,10 +208,18 @@ pub enum Private {
     Dnf(DnfState),
 }
 
+/// A file that is open.
+pub trait Stream: Read + Seek {}
+impl<T: Read + Seek> Stream for T {}
+
 /// Reads the host. Whoever holds only this can change nothing.
 pub trait Look {
     /// The bytes of a file; absent is `None`. Follows links.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>>;
+    /// The bytes of a file as they are asked for: for what may be larger than memory. Absent is `None`.
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn Stream>>> {
+        Ok(self.read(path)?.map(|bytes| Box::new(std::io::Cursor::new(bytes)) as Box<dyn Stream>))
+    }
     /// What is at the path itself; absent is `None`.
     fn stat(&self, path: &Path) -> Result<Option<Stat>>;
     /// Where a link points; not a link is `None`.

@@ -6,6 +6,7 @@ mod adoption;
 mod ansible;
 mod boxes;
 mod bundle;
+mod bundle_fetch;
 pub mod by_hand;
 pub mod by_hand_dnf;
 mod card;
@@ -70,6 +71,7 @@ pub const ALL: &[&[Scenario]] = &[
     boxes::ALL,
     unattended::ALL,
     bundle::ALL,
+    bundle_fetch::ALL,
     ansible::ALL,
     card::ALL,
     gpu::ALL,

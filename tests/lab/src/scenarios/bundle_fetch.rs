@@ -1,0 +1,131 @@
+//! What goes into a bundle, and how: archives of several images, and downloads that break off, are watched, or are ended.
+
+use super::bundle::{INSTALL, create, made, maker, without_network};
+use super::by_hand;
+use super::common::{UNINSTALL, host, leaves_all_alone, says, succeeds};
+use crate::identity::Identity;
+use crate::lab::Lab;
+use crate::scenario::Scenario;
+use crate::{Host, Output, registry, sh};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::PathBuf;
+
+pub const ALL: &[Scenario] = &[Scenario {
+    name: "bundle-images",
+    about: "an archive of several images as the engine saves it is carried over, loaded, and taken back but for what is used",
+    on: &[Identity::Debian12, Identity::Debian13],
+    run: images,
+}];
+
+// ---- images
+
+/// What the engine saves below another name.
+const SECOND: [&str; 2] = ["second:1", "also-second:1"];
+
+fn docker(host: &Host, words: &str) -> Result<Output> {
+    host.sh(&format!("docker {words}"))?.ok()
+}
+
+fn there(host: &Host) -> Result<Vec<String>> {
+    let said = docker(host, "image ls --format '{{.Repository}}:{{.Tag}}'")?;
+    let mut names: Vec<String> = said.stdout.lines().map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Takes a file out of a host.
+fn taken(host: &Host, name: &str) -> Result<PathBuf> {
+    let to = host.lab().dir().join(format!("{}-{name}", host.address()));
+    fs::copy(host.at(&format!("/root/{name}")), &to).with_context(|| format!("taking {name} out"))?;
+    Ok(to)
+}
+
+fn images(lab: &Lab, identity: Identity) -> Result<()> {
+    // An engine that was there before, so that what it is left with can be seen.
+    let engine = host(lab, identity)?;
+    by_hand::source(&engine)?;
+    by_hand::install(&engine)?;
+    engine.copy_in(&registry::archive()?, "/root/registry.tar")?;
+    docker(&engine, "image load --quiet --input /root/registry.tar")?;
+    by_hand::import(&engine)?;
+    for name in SECOND {
+        docker(&engine, &format!("image tag lab {name}"))?;
+    }
+    docker(&engine, &format!("image save --output /root/two.tar {} {}", registry::NAME, SECOND.join(" ")))?;
+    engine.sh("cd /root && gzip -k two.tar && mkdir oci && tar xf two.tar -C oci")?.ok()?;
+    let two = taken(&engine, "two.tar")?;
+    let zstd = two.with_extension("tar.zst");
+    sh::run(&["zstd", "-qf", &two.to_string_lossy(), "-o", &zstd.to_string_lossy()])?;
+    engine.copy_in(&zstd, "/root/two.tar.zst")?;
+    let layout = engine.exists("/root/oci/index.json");
+    ensure!(layout == (identity == Identity::Debian13), "the engine writes another layout than it did");
+    docker(&engine, &format!("image rm lab {} {}", registry::NAME, SECOND.join(" ")))?;
+
+    // What the engine itself takes: zstd not before 23.0, and a layout without the engine's own list never.
+    let loads = |file: &str| -> Result<bool> {
+        let loaded = engine.run(&["docker", "image", "load", "--input", file])?.code == 0;
+        let names = there(&engine)?;
+        for name in names.iter().filter(|name| !name.starts_with("<none>")) {
+            docker(&engine, &format!("image rm {name}"))?;
+        }
+        Ok(loaded && names.len() == 3)
+    };
+    ensure!(loads("/root/two.tar.gz")?, "the engine does not load what is compressed by gzip");
+    ensure!(loads("/root/two.tar.zst")? == layout, "zstd is another matter than it was");
+    engine
+        .sh("cd /root/oci && rm -f manifest.json repositories && touch index.json && tar cf ../oci.tar .")?
+        .ok()?;
+    ensure!(!loads("/root/oci.tar")?, "the engine loads a layout without a list");
+
+    let maker = maker(lab)?;
+    let oci = taken(&engine, "oci.tar")?;
+    for (file, name) in [(&two, "two.tar"), (&zstd, "two.tar.zst"), (&oci, "oci.tar")] {
+        maker.copy_in(file, &format!("/root/{name}"))?;
+    }
+    let with = |files: &[&'static str]| {
+        let options = files.iter().flat_map(|file| ["--image", *file]);
+        create(identity).into_iter().chain(options).collect::<Vec<&str>>()
+    };
+    let words =
+        ["cannot use `/root/oci.tar`", "an OCI layout without", "skopeo copy oci-archive:/root/oci.tar"];
+    leaves_all_alone(&maker, &with(&["oci.tar"]), 2, &words)?;
+    let words = ["two archives hold the image `registry:lab`"];
+    leaves_all_alone(&maker, &with(&["two.tar", "two.tar.zst"]), 2, &words)?;
+    // Compressed as no old engine reads it.
+    let bundle = made(&maker, identity, &["--image", "two.tar.zst"])?;
+    drop(maker);
+
+    // One of the names stands for another image here.
+    by_hand::import(&engine)?;
+    docker(&engine, "image tag lab second:1")?;
+    let before = docker(&engine, "image ls --no-trunc")?.stdout;
+    without_network(&engine, &bundle)?;
+    let installs = || succeeds(&engine, &[INSTALL, &["--no-smoke"]].concat());
+    says(&installs()?, &["+ registry:lab", "+ also-second:1"])?;
+    let names = there(&engine)?;
+    ensure!(names == ["also-second:1", "lab:latest", "registry:lab", "second:1"], "{names:?}");
+    says(&installs()?, &["nothing to do"])?;
+    succeeds(&engine, UNINSTALL)?;
+    let after = docker(&engine, "image ls --no-trunc")?.stdout;
+    ensure!(without_ages(&before) == without_ages(&after), "from\n{before}to\n{after}");
+
+    // What a container uses stays.
+    installs()?;
+    docker(&engine, "create --name theirs also-second:1 true")?;
+    says(
+        &succeeds(&engine, UNINSTALL)?,
+        &["the container `theirs` is made of `also-second:1`, which stays"],
+    )?;
+    let names = there(&engine)?;
+    ensure!(names == ["also-second:1", "lab:latest", "second:1"], "{names:?}");
+    Ok(())
+}
+
+/// The columns but `CREATED`.
+fn without_ages(list: &str) -> Vec<String> {
+    let columns = |line: &str| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    let mut lines: Vec<String> = list.lines().map(columns).collect();
+    lines.sort();
+    lines
+}
