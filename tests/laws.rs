@@ -510,7 +510,7 @@ fn several(host: &Model) -> Image {
 }
 
 fn names(names: &[&str]) -> Loaded {
-    Loaded::Partly(names.iter().map(|name| (*name).to_owned()).collect())
+    Loaded::Partly { only: names.iter().map(|name| (*name).to_owned()).collect() }
 }
 
 #[test]

@@ -30,8 +30,11 @@ pub struct Image {
 pub enum Loaded {
     Absent,
     Present,
-    /// Of several names, only these.
-    Partly(BTreeSet<String>),
+    /// Of several names not all.
+    #[serde(untagged)]
+    Partly {
+        only: BTreeSet<String>,
+    },
 }
 
 /// The engine is spoken to here, whatever DOCKER_HOST or a context say.
@@ -74,7 +77,7 @@ impl Image {
         match state {
             Loaded::Absent => BTreeSet::new(),
             Loaded::Present => self.names().map(str::to_owned).collect(),
-            Loaded::Partly(names) => names.clone(),
+            Loaded::Partly { only } => only.clone(),
         }
     }
 
@@ -82,7 +85,7 @@ impl Image {
         match there.len() {
             0 => Loaded::Absent,
             some if some == self.names().count() => Loaded::Present,
-            _ => Loaded::Partly(there),
+            _ => Loaded::Partly { only: there },
         }
     }
 
