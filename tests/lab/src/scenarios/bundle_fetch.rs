@@ -1,22 +1,95 @@
 //! What goes into a bundle, and how: archives of several images, and downloads that break off, are watched, or are ended.
 
-use super::bundle::{INSTALL, create, made, maker, without_network};
+use super::bundle::{FILE, INSTALL, VERIFY, create, made, maker, without_network};
 use super::by_hand;
-use super::common::{UNINSTALL, host, leaves_all_alone, says, succeeds};
+use super::common::{LONG, UNINSTALL, host, leaves_all_alone, says, succeeds};
 use crate::identity::Identity;
 use crate::lab::Lab;
+use crate::line::Line;
 use crate::scenario::Scenario;
 use crate::{Host, Output, registry, sh};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::PathBuf;
 
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "bundle-images",
-    about: "an archive of several images as the engine saves it is carried over, loaded, and taken back but for what is used",
-    on: &[Identity::Debian12, Identity::Debian13],
-    run: images,
-}];
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "bundle-fetch",
+        about: "a download that broke off in the middle of a package goes on from there, and how far it is shows on a terminal alone",
+        on: &[Identity::Debian12],
+        run: fetch,
+    },
+    Scenario {
+        name: "bundle-images",
+        about: "an archive of several images as the engine saves it is carried over, loaded, and taken back but for what is used",
+        on: &[Identity::Debian12, Identity::Debian13],
+        run: images,
+    },
+];
+
+// ---- downloads
+
+/// A maker whose line to Docker's packages is ours to break.
+fn over_a_line(lab: &Lab) -> Result<(Host, Line)> {
+    let (maker, line) = (maker(lab)?, Line::start(lab)?);
+    let config = maker.read("/etc/rprov/config.toml")?;
+    let section = "[source.docker]\n";
+    ensure!(config.contains(section), "{config}");
+    let config = config.replace(section, &format!("{section}url = \"{}\"\n", line.url));
+    maker.write("/etc/rprov/config.toml", config)?;
+    Ok((maker, line))
+}
+
+/// The requests for the package that is fetched when the line breaks.
+fn of_containerd(asked: Vec<String>) -> Vec<String> {
+    asked.into_iter().filter(|request| request.contains("/containerd.io_")).collect()
+}
+
+/// The rest alone was asked for, from where it broke off.
+fn goes_on(line: &Line, kept: u64) -> Result<()> {
+    let asked = of_containerd(line.asked()?);
+    let range = format!("Range: bytes={kept}-");
+    ensure!(matches!(&asked[..], [one] if one.contains(&range)), "not {range}, but {asked:#?}");
+    Ok(())
+}
+
+fn kept(maker: &Host) -> Result<u64> {
+    let sizes =
+        maker.sh("stat -c %s /root/host.bundle.part/apt/archives/partial/containerd.io_*")?.ok()?.stdout;
+    sizes.trim().parse().with_context(|| format!("`{sizes}` is no size of one file"))
+}
+
+fn fetch(lab: &Lab, identity: Identity) -> Result<()> {
+    let (maker, line) = over_a_line(lab)?;
+    let create = create(identity);
+    // In the middle of containerd.io, which has 34 MB.
+    line.break_after(20_000_000)?;
+    let said = maker.run_within(LONG, &create)?.code_is(5)?;
+    says(&said, &["cannot fetch the packages of the bundle", "goes on from there"])?;
+    ensure!(of_containerd(line.asked()?).len() == 1, "it broke off elsewhere");
+    let kept = kept(&maker)?;
+    ensure!(kept > 10_000_000, "only {kept} bytes are kept");
+    line.mend()?;
+    let said = succeeds(&maker, &create)?;
+    goes_on(&line, kept)?;
+    says(&said, &["fetched ", " MB/s"])?;
+    // Lines for a log: nothing that is drawn over.
+    let drawn = |text: &str| text.contains(" % ") || text.contains(['\r', '\x1b']);
+    ensure!(!drawn(&said.text()), "progress is drawn without a terminal: {:?}", said.text());
+    maker.run(VERIFY)?.ok()?;
+    maker.remove(FILE)?;
+
+    line.slow_down(30_000_000)?;
+    let mut running = maker.on_terminal(&create.join(" "))?;
+    running.wait_for(" % Retrieving file ", LONG)?;
+    let said = running.wait(LONG)?.ok()?.stdout;
+    let rate = |line: &str| {
+        let place = [" % Retrieving file ", " MB at ", " MB/s"].map(|words| line.find(words));
+        place.iter().all(Option::is_some) && place.is_sorted()
+    };
+    ensure!(said.split('\r').any(rate), "no rates while it fetches: {said:?}");
+    Ok(())
+}
 
 // ---- images
 
