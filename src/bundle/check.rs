@@ -3,6 +3,7 @@
 use super::reader::walk;
 use super::{Entry, IMAGES, KEYRING, Listed, Manifest, Origin, hinted, refused};
 use crate::error::{Error, OrFail, Result};
+use crate::host::Look;
 use crate::trust::apt::{Record, index_at_hand};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -32,19 +33,19 @@ pub struct Checked {
 pub fn check(
     file: &Path,
     origins: impl FnOnce(&Manifest, Option<&[u8]>) -> Result<Vec<Origin>>,
-    now: i64,
+    host: &dyn Look,
 ) -> Result<Checked> {
-    hinted(look(file, origins, now))
+    hinted(look(file, origins, host))
 }
 
 fn look(
     file: &Path,
     origins: impl FnOnce(&Manifest, Option<&[u8]>) -> Result<Vec<Origin>>,
-    now: i64,
+    host: &dyn Look,
 ) -> Result<Checked> {
     let mut small: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut left = INDEXES_LIMIT;
-    let manifest = walk(file, &mut |manifest, entry, bytes| {
+    let manifest = walk(file, host, &mut |manifest, entry, bytes| {
         let limit = if entry.path == KEYRING { KEYRING_LIMIT } else { INDEX_LIMIT.min(left) };
         if is_index(manifest, &entry.path) || entry.path == KEYRING {
             let mut kept = Vec::new();
@@ -70,7 +71,7 @@ fn look(
             small.get(&path).cloned().ok_or_else(|| refused(file).because(format!("it has no `{path}`")))
         });
         let name = format!("`{}`", paths[0]);
-        let index = index_at_hand(&origin.index, in_release?, packages?, now)
+        let index = index_at_hand(&origin.index, in_release?, packages?, host.now())
             .map_err(|error| because(error.because(format!("that is {name}"))))?;
         for record in index.records {
             let path = format!("{}/{}", origin.directory, record.filename.trim_start_matches("./"));

@@ -50,11 +50,11 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     state.download(&words, host)?;
     let fetched = state.fetched(&words, host)?;
     let indexes = state.indexes(&asked.origins, host.now())?;
-    let mut files = Files::default();
+    let mut files = Files { host, all: Vec::new() };
     files.keyring(&work, &asked.keyring)?;
     let used = files.packages(&fetched, &indexes, &state)?;
     files.images(images)?;
-    let (entries, sources): (Vec<_>, Vec<_>) = files.0.into_iter().unzip();
+    let (entries, sources): (Vec<_>, Vec<_>) = files.all.into_iter().unzip();
     let manifest = Manifest {
         format: FORMAT,
         rprov: env!("CARGO_PKG_VERSION").into(),
@@ -67,8 +67,8 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     };
     host.tell(Event::Step { title: "the bundle".into(), number: 2, of: 2 });
     let place = work.join("bundle");
-    writer::write(&place, &manifest, &sources)?;
-    check(&place, |_, _| Ok(asked.origins.clone()), host.now())?;
+    writer::write(&place, &manifest, &sources, host)?;
+    check(&place, |_, _| Ok(asked.origins.clone()), host)?;
     fs::rename(&place, asked.output).or_fail(|| format!("cannot write `{}`", asked.output.display()))?;
     fs::remove_dir_all(&work).or_fail(cannot)?;
     Ok(manifest)
@@ -96,12 +96,14 @@ fn wants(steps: &[Step]) -> impl Iterator<Item = &Want<Packages>> {
 }
 
 /// The files of the bundle, and where each is.
-#[derive(Default)]
-struct Files(Vec<(Entry, PathBuf)>);
+struct Files<'h> {
+    host: &'h dyn Touch,
+    all: Vec<(Entry, PathBuf)>,
+}
 
-impl Files {
+impl Files<'_> {
     fn add(&mut self, path: String, from: PathBuf) -> Result<()> {
-        self.0.push((writer::entry(path, &from)?, from));
+        self.all.push((writer::entry(path, &from, self.host)?, from));
         Ok(())
     }
 
@@ -120,7 +122,7 @@ impl Files {
     ) -> Result<Vec<&'o Origin>> {
         let mut found = BTreeMap::new();
         for deb in fetched {
-            let measured = writer::entry(String::new(), deb)?;
+            let measured = writer::entry(String::new(), deb, self.host)?;
             let listed = indexes.iter().find_map(|(origin, index)| {
                 let same = |record: &&crate::trust::apt::Record| record.sha256 == measured.sha256;
                 index.records.iter().find(same).map(|record| (*origin, record))

@@ -13,7 +13,7 @@ mod writer;
 pub use check::{Checked, check};
 pub use create::{Asked, create};
 pub use reader::manifest;
-pub use unpack::unpack;
+pub use unpack::{Unpacked, unpack};
 
 use crate::error::{Error, Result};
 use crate::trust::apt::AptSource;

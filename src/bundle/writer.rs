@@ -1,7 +1,8 @@
 //! Writes a bundle: a tar of plain files, the manifest first, in one frame of zstd, and the digest of that behind it.
 
 use super::{Entry, MANIFEST, Manifest};
-use crate::error::{OrFail, Result};
+use crate::error::{Error, OrFail, Result};
+use crate::host::{Look, Stream};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -24,16 +25,21 @@ pub fn seal(digest: &[u8; 32]) -> [u8; SEAL] {
 }
 
 /// A file that goes into a bundle, measured.
-pub fn entry(path: String, from: &Path) -> Result<Entry> {
+pub fn entry(path: String, from: &Path, host: &dyn Look) -> Result<Entry> {
     let cannot = || format!("cannot read `{}`", from.display());
-    let mut file = BufReader::new(File::open(from).or_fail(cannot)?);
+    let mut file = BufReader::new(opened(from, host)?);
     let mut hasher = Sha256::new();
     let size = std::io::copy(&mut file, &mut hasher).or_fail(cannot)?;
     Ok(Entry { path, size, sha256: HEXLOWER.encode(&hasher.finalize()) })
 }
 
+fn opened(from: &Path, host: &dyn Look) -> Result<Box<dyn Stream>> {
+    let cannot = || Error::failed(format!("cannot read `{}`", from.display()));
+    host.open(from)?.ok_or_else(|| cannot().because("it is gone"))
+}
+
 /// Writes the manifest and each of its files, `sources` in the same order.
-pub fn write(place: &Path, manifest: &Manifest, sources: &[PathBuf]) -> Result<()> {
+pub fn write(place: &Path, manifest: &Manifest, sources: &[PathBuf], host: &dyn Look) -> Result<()> {
     let cannot = || format!("cannot write `{}`", place.display());
     let out = Hashed { inner: BufWriter::new(File::create(place).or_fail(cannot)?), hasher: Sha256::new() };
     let mut encoder = zstd::Encoder::new(out, LEVEL).or_fail(cannot)?;
@@ -42,8 +48,7 @@ pub fn write(place: &Path, manifest: &Manifest, sources: &[PathBuf]) -> Result<(
     let text = serde_json::to_vec_pretty(manifest).or_fail(cannot)?;
     append(&mut tar, MANIFEST, text.len() as u64, &text[..]).or_fail(cannot)?;
     for (entry, source) in manifest.files.iter().zip(sources) {
-        let file = File::open(source).or_fail(|| format!("cannot read `{}`", source.display()))?;
-        append(&mut tar, &entry.path, entry.size, file)
+        append(&mut tar, &entry.path, entry.size, opened(source, host)?)
             .or_fail(|| format!("cannot put `{}` into the bundle", entry.path))?;
     }
     let out = tar.into_inner().and_then(|encoder| encoder.finish()).or_fail(cannot)?;

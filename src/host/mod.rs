@@ -216,7 +216,8 @@ impl<T: Read + Seek> Stream for T {}
 pub trait Look {
     /// The bytes of a file; absent is `None`. Follows links.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>>;
-    /// The bytes of a file as they are asked for: for what may be larger than memory. Absent is `None`.
+    /// The bytes of a file as they are asked for: for what may be larger than memory. After a signal reading fails.
+    /// Absent is `None`.
     fn open(&self, path: &Path) -> Result<Option<Box<dyn Stream>>> {
         Ok(self.read(path)?.map(|bytes| Box::new(std::io::Cursor::new(bytes)) as Box<dyn Stream>))
     }
@@ -272,8 +273,9 @@ pub struct Command {
     pub capture: bool,
     /// A directory that it fills with what it fetches: how fast is told along with how far.
     pub fills: Option<PathBuf>,
-    /// Run by the package manager on a state of its own: the host's may be as it is not yet. It changes nothing there,
-    /// so a signal ends it.
+    /// It changes nothing of the host's, so a signal ends it.
+    pub harmless: bool,
+    /// Run by the package manager on a state of its own: the host's may be as it is not yet.
     pub state: Option<Private>,
 }
 
@@ -285,6 +287,7 @@ impl Command {
             timeout: Duration::from_secs(120),
             capture: false,
             fills: None,
+            harmless: false,
             state: None,
         }
     }
@@ -298,10 +301,15 @@ impl Command {
         self.fills = Some(directory.to_owned());
         self
     }
+    /// A signal need not wait for it.
+    pub fn harmless(mut self) -> Self {
+        self.harmless = true;
+        self
+    }
     /// Runs it on a state of the package manager's own.
     pub fn on(mut self, state: Private) -> Self {
         self.state = Some(state);
-        self
+        self.harmless()
     }
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));

@@ -1,16 +1,19 @@
 //! What goes into a bundle, and how: archives of several images, and downloads that break off, are watched, or are ended.
 
-use super::bundle::{FILE, INSTALL, VERIFY, create, made, maker, without_network};
+use super::bundle::{FILE, INSTALL, VERIFY, alone, create, made, maker, without_network};
 use super::by_hand;
 use super::common::{LONG, UNINSTALL, host, leaves_all_alone, says, succeeds};
+use super::product::QUIET;
 use crate::identity::Identity;
 use crate::lab::Lab;
 use crate::line::Line;
+use crate::run::Running;
 use crate::scenario::Scenario;
 use crate::{Host, Output, registry, sh};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -18,6 +21,12 @@ pub const ALL: &[Scenario] = &[
         about: "a download that broke off in the middle of a package goes on from there, and how far it is shows on a terminal alone",
         on: &[Identity::Debian12],
         run: fetch,
+    },
+    Scenario {
+        name: "bundle-ended",
+        about: "a signal ends the making, the checking and the unpacking of a bundle at once, and leaves nothing",
+        on: &[Identity::Debian12],
+        run: ended,
     },
     Scenario {
         name: "bundle-images",
@@ -89,6 +98,92 @@ fn fetch(lab: &Lab, identity: Identity) -> Result<()> {
     };
     ensure!(said.split('\r').any(rate), "no rates while it fetches: {said:?}");
     Ok(())
+}
+
+// ---- signals
+
+/// Waits for what a command does on the way.
+fn until(what: &str, mut happens: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + LONG;
+    while !happens()? {
+        ensure!(Instant::now() < end, "never {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// The directories of runs that lie below /var/tmp.
+fn unpacked(host: &Host) -> Result<Vec<PathBuf>> {
+    let all = fs::read_dir(host.at("/var/tmp")).context("listing /var/tmp")?;
+    let ours = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("rprov-"));
+    Ok(all.flatten().map(|entry| entry.path()).filter(ours).collect())
+}
+
+/// The signal ends it, long before it would have come to its end.
+fn ends(host: &Host, running: Running, signal: &str, words: &[&str]) -> Result<()> {
+    running.signal(signal)?;
+    let said = running.wait(Duration::from_secs(20))?.code_is(130)?;
+    says(&said, words)?;
+    ensure!(unpacked(host)?.is_empty(), "left: {:?}", unpacked(host)?);
+    Ok(())
+}
+
+fn ended(lab: &Lab, identity: Identity) -> Result<()> {
+    let (maker, line) = over_a_line(lab)?;
+    let create = create(identity);
+    let words = ["interrupted", "run the same command again"];
+    // While apt fetches: containerd.io alone would take 34 seconds.
+    line.slow_down(1_000_000)?;
+    for signal in ["INT", "TERM"] {
+        let running = maker.spawn(&create)?;
+        let partial = maker.at("/root/host.bundle.part/apt/archives/partial");
+        until("a package is on its way", || {
+            let names = fs::read_dir(&partial).into_iter().flatten().flatten();
+            let large = |name: fs::DirEntry| name.metadata().is_ok_and(|meta| meta.len() > 1_000_000);
+            Ok(names.into_iter().any(large))
+        })?;
+        ends(&maker, running, signal, &words)?;
+        let apt = maker.sh("pgrep -l apt-get")?.stdout;
+        ensure!(apt.is_empty(), "still at work: {apt}");
+    }
+    ensure!(!maker.exists(FILE), "half a bundle was written");
+    let kept = kept(&maker)?;
+    line.asked()?;
+    line.mend()?;
+    // While the bundle is written.
+    let running = maker.spawn(&create)?;
+    until("the bundle grows", || Ok(maker.exists("/root/host.bundle.part/bundle")))?;
+    ends(&maker, running, "INT", &words)?;
+    goes_on(&line, kept)?;
+    ensure!(!maker.exists(FILE), "half a bundle was written");
+    let bundle = made(&maker, identity, &[])?;
+    drop(maker);
+
+    let host = alone(lab, identity, &bundle)?;
+    let (before, words) = (host.tree()?, ["interrupted before anything was changed"]);
+    for signal in ["INT", "TERM", "HUP"] {
+        let opened = |running: &Running| -> Result<bool> {
+            let files = host.at(&format!("/proc/{}/fd", running.pid()?));
+            let files = fs::read_dir(files).into_iter().flatten().flatten();
+            Ok(files
+                .filter_map(|file| fs::read_link(file.path()).ok())
+                .any(|file| file.ends_with("host.bundle")))
+        };
+        for argv in [VERIFY, INSTALL] {
+            let running = host.spawn(argv)?;
+            until("the bundle is read", || opened(&running))?;
+            ends(&host, running, signal, &words)?;
+        }
+        let running = host.spawn(INSTALL)?;
+        until("the bundle is unpacked", || {
+            Ok(unpacked(&host)?.iter().any(|place| place.join("docker").exists()))
+        })?;
+        ends(&host, running, signal, &words)?;
+    }
+    let passing = ("/var/tmp", "the bundle was unpacked below it");
+    let lines = before.diff_with_times(&host.tree()?, &[QUIET, &[passing]].concat());
+    ensure!(lines.is_empty(), "what was ended touched the host:\n{}", lines.join("\n"));
+    succeeds(&host, &[INSTALL, &["--no-smoke"]].concat()).map(drop)
 }
 
 // ---- images
