@@ -39,8 +39,8 @@ pub enum Loaded {
 
 /// The engine is spoken to here, whatever DOCKER_HOST or a context say.
 const HOST: [&str; 2] = ["--host", "unix:///run/docker.sock"];
-/// Unpacking takes its time on a slow disk.
-const LOAD: Duration = Duration::from_secs(900);
+/// Tens of gigabytes take their time on a slow disk.
+const LOAD: Duration = Duration::from_secs(2 * 3600);
 
 impl Image {
     /// The images of an archive; each has to have a name.

@@ -213,19 +213,30 @@ mod tests {
         refused(one(TWO), "more than one image");
     }
 
+    /// A layer of a terabyte of holes, by the header of either kind, and the list behind it.
     #[test]
     fn an_archive_larger_than_memory_is_read() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = std::fs::File::create(directory.path().join("large.tar")).unwrap();
+        use std::os::unix::fs::FileExt;
         let size: u64 = 1 << 40;
         let mut header = tar::Header::new_gnu();
         header.set_path("layer.tar").unwrap();
         header.set_size(size);
         header.set_cksum();
-        std::os::unix::fs::FileExt::write_all_at(&file, header.as_bytes(), 0).unwrap();
-        let rest = archive(&[("manifest.json", r#"[{"RepoTags":["a:1"]}]"#)]);
-        std::os::unix::fs::FileExt::write_all_at(&file, &rest, 512 + size).unwrap();
-        let host = LocalHost::new(directory.path(), Box::new(|_| ()), Duration::ZERO, "/nowhere".into());
-        assert_eq!(Image::of_archive(Path::new("/large.tar"), &host).unwrap().reference, "a:1");
+        let gnu = header.as_bytes().to_vec();
+        // As Go writes what octal digits cannot say.
+        let mut pax = tar::Builder::new(Vec::new());
+        pax.append_pax_extensions([("size", size.to_string().as_bytes())]).unwrap();
+        header.set_size(0);
+        header.set_cksum();
+        let pax = [&pax.get_ref()[..], header.as_bytes()].concat();
+        for head in [gnu, pax] {
+            let directory = tempfile::tempdir().unwrap();
+            let file = std::fs::File::create(directory.path().join("large.tar")).unwrap();
+            file.write_all_at(&head, 0).unwrap();
+            let rest = archive(&[("manifest.json", r#"[{"RepoTags":["a:1"]}]"#)]);
+            file.write_all_at(&rest, head.len() as u64 + size).unwrap();
+            let host = LocalHost::new(directory.path(), Box::new(|_| ()), Duration::ZERO, "/nowhere".into());
+            assert_eq!(Image::of_archive(Path::new("/large.tar"), &host).unwrap().reference, "a:1");
+        }
     }
 }

@@ -92,11 +92,13 @@ fn fetch(lab: &Lab, identity: Identity) -> Result<()> {
     let mut running = maker.on_terminal(&create.join(" "))?;
     running.wait_for(" % Retrieving file ", LONG)?;
     let said = running.wait(LONG)?.ok()?.stdout;
-    let rate = |line: &str| {
-        let place = [" % Retrieving file ", " MB at ", " MB/s"].map(|words| line.find(words));
-        place.iter().all(Option::is_some) && place.is_sorted()
-    };
-    ensure!(said.split('\r').any(rate), "no rates while it fetches: {said:?}");
+    for what in [" % Retrieving file ", " % writing, "] {
+        let rate = |line: &str| {
+            let place = [what, " MB at ", " MB/s"].map(|words| line.find(words));
+            place.iter().all(Option::is_some) && place.is_sorted()
+        };
+        ensure!(said.split('\r').any(rate), "no rates of `{what}`: {said:?}");
+    }
     Ok(())
 }
 
