@@ -20,7 +20,7 @@ pub enum Event {
     Changed { step: String, lines: Vec<Line> },
     /// A command is run; its output goes to the log.
     Command { argv: Vec<String> },
-    /// How far the package manager is, in percent.
+    /// How far the package manager is, or a bundle that is written, in percent.
     Progress { percent: f64, text: String },
     /// Something holds us up, and is waited for.
     Waiting { waiting_for: String, left_s: u64 },

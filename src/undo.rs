@@ -3,7 +3,7 @@
 use crate::clock::now_us;
 use crate::error::{Error, Result};
 use crate::event::{Event, Line};
-use crate::host::{Look, Output, Question, Room, Stat, Touch};
+use crate::host::{Look, Output, Question, Room, Stat, Stream, Touch};
 use crate::receipt::{Entry, Past, Receipt};
 use crate::resources::conffiles;
 use crate::resources::consequence::Consequence;
@@ -55,6 +55,9 @@ impl Without<'_> {
 impl Look for Without<'_> {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
         if self.gone.contains(path) { Ok(None) } else { self.host.read(path) }
+    }
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn Stream>>> {
+        if self.gone.contains(path) { Ok(None) } else { self.host.open(path) }
     }
     fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         if self.gone.contains(path) { Ok(None) } else { self.host.stat(path) }

@@ -496,8 +496,68 @@ fn the_laws_hold_for_units() {
 fn the_laws_hold_for_images() {
     let host = Model::fresh(NOBLE);
     host.put("/srv/registry.tar", "registry:3");
-    let image = Image { reference: "registry:3".into(), archive: "/srv/registry.tar".into() };
+    let image =
+        Image { reference: "registry:3".into(), more: Vec::new(), archive: "/srv/registry.tar".into() };
     laws_hold("an image from an archive", &host, image, Loaded::Present);
+    let host = Model::fresh(NOBLE);
+    laws_hold("several images from an archive", &host, several(&host), Loaded::Present);
+    let host = Model::fresh(NOBLE);
+    host.put("/opt/image-b:2", "another image of that name");
+    laws_hold("a name is there already", &host, several(&host), Loaded::Present);
+}
+
+fn several(host: &Model) -> Image {
+    host.put("/srv/several.tar", "a:1\nb:2\nc:3\n");
+    let more = vec!["b:2".into(), "c:3".into()];
+    Image { reference: "a:1".into(), more, archive: "/srv/several.tar".into() }
+}
+
+fn names(names: &[&str]) -> Loaded {
+    Loaded::Partly { only: names.iter().map(|name| (*name).to_owned()).collect() }
+}
+
+#[test]
+fn of_the_images_of_an_archive_those_stay_that_containers_use_and_those_that_were_there() {
+    let host = Model::fresh(NOBLE);
+    host.put("/opt/image-b:2", "theirs");
+    let image = several(&host);
+    let change = Want { resource: image, state: Loaded::Present }.plan(&host).unwrap().unwrap();
+    assert_eq!(change.before, names(&["b:2"]));
+    let lines: Vec<String> =
+        change.resource.describe(&change.before, &change.after).into_iter().map(|line| line.name).collect();
+    assert_eq!(lines, ["a:1", "c:3"]);
+    change.make(&host).unwrap();
+    assert_eq!(host.text("/opt/image-b:2"), "theirs", "a name still stands for what it stood for");
+
+    host.put("/opt/container-of-c:3", "web\n");
+    let WayBack::Restore { to, told, .. } = way_back(&change, &host, How::default()) else { panic!() };
+    assert_eq!((to, told.len()), (names(&["b:2", "c:3"]), 1));
+    assert!(told[0].contains("`web` is made of `c:3`"), "{told:?}");
+    host.put("/opt/container-of-a:1", "web\n");
+    assert!(matches!(way_back(&change, &host, How::default()), WayBack::Kept { .. }));
+    // Our own container goes with its unit.
+    host.put("/opt/container-of-a:1", "rprov-registry\n");
+    assert!(matches!(way_back(&change, &host, How::default()), WayBack::Restore { .. }));
+}
+
+#[test]
+fn two_archives_that_begin_with_the_same_image_are_one_change_of_all_names() {
+    let host = Model::fresh(NOBLE);
+    host.put("/srv/first.tar", "a:1\nold:1\n");
+    let first =
+        Image { reference: "a:1".into(), more: vec!["old:1".into()], archive: "/srv/first.tar".into() };
+    let first = Want { resource: first, state: Loaded::Present }.plan(&host).unwrap().unwrap();
+    let fresh = host.state();
+    first.make(&host).unwrap();
+    let later = Want { resource: several(&host), state: Loaded::Present }.plan(&host).unwrap().unwrap();
+    later.make(&host).unwrap();
+    assert!(first.resource.same(&later.resource));
+    let joined = Image::join(first, later);
+    assert_eq!((&joined.before, &joined.after), (&Loaded::Absent, &Loaded::Present));
+    let back = way_back(&joined, &host, How::default());
+    take("both archives", &host, &joined.resource, back);
+    host.take_away("/srv/several.tar");
+    assert_eq!(differences(&fresh, &host.state()), NOTHING);
 }
 
 #[test]

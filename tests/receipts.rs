@@ -28,7 +28,7 @@ struct Case {
     interrupted: bool,
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     Case { name: "install", host: || Model::fresh(NOBLE), interrupted: false },
     Case { name: "debian-11", host: || Model::fresh("debian-11"), interrupted: false },
     Case { name: "rhel-9", host: || Model::fresh("rhel-9"), interrupted: false },
@@ -40,6 +40,7 @@ const CASES: [Case; 11] = [
     Case { name: "owed", host: by_hand, interrupted: false },
     Case { name: "held", host: by_hand, interrupted: false },
     Case { name: "image", host: with_archive, interrupted: false },
+    Case { name: "images", host: with_images, interrupted: false },
 ];
 
 fn old_engine() -> Model {
@@ -70,6 +71,14 @@ fn with_archive() -> Model {
     host
 }
 
+/// With an archive of three images, and one of their names in the engine.
+fn with_images() -> Model {
+    let host = by_hand();
+    host.put("/srv/images.tar", "a:1\nb:2\nc:3\n");
+    host.put("/opt/image-b:2", "another image");
+    host
+}
+
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/receipts").join(format!("v1-{name}.jsonl"))
 }
@@ -93,9 +102,18 @@ fn written_today(case: &Case) -> String {
     runs.flags.hold = case.name == "held";
     match case.name {
         "image" => {
-            let image = Image { reference: "registry:3".into(), archive: "/srv/registry.tar".into() };
+            let image = Image {
+                reference: "registry:3".into(),
+                more: Vec::new(),
+                archive: "/srv/registry.tar".into(),
+            };
             let step = Step::new("the local registry", vec![want(image, Loaded::Present)]);
             runs.install_and(vec![step]).unwrap();
+        }
+        "images" => {
+            let more = vec!["b:2".into(), "c:3".into()];
+            let image = Image { reference: "a:1".into(), more, archive: "/srv/images.tar".into() };
+            runs.install_and(vec![Step::new("the images", vec![want(image, Loaded::Present)])]).unwrap();
         }
         _ => runs.install().unwrap(),
     }

@@ -77,7 +77,8 @@ impl State {
             "-oAcquire::https::Timeout=20".into(),
             format!("-oAPT::Status-Fd={STATUS_FD}"),
         ];
-        Command::new(front.into_iter().chain(arguments.iter().map(|word| (*word).to_owned()))).timeout(FETCH)
+        let words = front.into_iter().chain(arguments.iter().map(|word| (*word).to_owned()));
+        Command::new(words).timeout(FETCH).harmless()
     }
 
     pub fn update(&self, host: &dyn Touch) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::reader::walk;
 use super::{Entry, IMAGES, KEYRING, Listed, Manifest, Origin, Promised, apt, dnf, hinted, refused};
 use crate::error::{Error, OrFail, Result};
+use crate::host::Look;
 use crate::trust::Index;
 use crate::trust::apt::{AptSource, index_at_hand};
 use crate::trust::repomd::{RpmSource, Signed, rpm_index_at_hand};
@@ -38,18 +39,18 @@ pub struct Checked {
 pub fn check(
     file: &Path,
     origins: impl FnOnce(&Manifest, Option<&[u8]>) -> Result<Vec<Origin>>,
-    now: i64,
+    host: &dyn Look,
 ) -> Result<Checked> {
-    hinted(look(file, origins, now))
+    hinted(look(file, origins, host))
 }
 
 fn look(
     file: &Path,
     origins: impl FnOnce(&Manifest, Option<&[u8]>) -> Result<Vec<Origin>>,
-    now: i64,
+    host: &dyn Look,
 ) -> Result<Checked> {
-    let mut kept = Kept::default();
-    let manifest = walk(file, &mut |manifest, entry, bytes| kept.see(file, manifest, entry, bytes))?;
+    let (mut kept, now) = (Kept::default(), host.now());
+    let manifest = walk(file, host, &mut |manifest, entry, bytes| kept.see(file, manifest, entry, bytes))?;
     let known = origins(&manifest, kept.small.get(KEYRING).map(Vec::as_slice))?;
     let mut indexes = BTreeSet::from([KEYRING.to_owned()]);
     let mut promised: BTreeMap<String, Vec<(&Origin, Promised)>> = BTreeMap::new();

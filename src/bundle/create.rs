@@ -1,12 +1,12 @@
 //! Makes a bundle: the target's own package manager says what comes along and fetches it, and what came is checked.
 
-use super::{Entry, FORMAT, IMAGES, KEYRING, Manifest, Origin, Promised, apt, check, dnf, writer};
+use super::{Entry, FORMAT, KEYRING, Manifest, Origin, Promised, apt, check, dnf, images, writer};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
 use crate::host::{Look, Touch};
 use crate::resources::AnyWant;
+use crate::resources::Want;
 use crate::resources::packages::{Packages, Set};
-use crate::resources::{Want, image::Image};
 use crate::steps::Step;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -42,8 +42,8 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     has(if asked.dnf.is_some() { "dnf" } else { "apt-get" }, asked.profile, host)?;
     let work = beside(asked.output);
     let cannot = || format!("cannot work in `{}`", work.display());
+    let images = images::gather(&asked.images, &work, host)?;
     fs::create_dir_all(&work).or_fail(cannot)?;
-    let images = images(&asked.images, host)?;
     host.tell(Event::Step { title: "the packages, and what comes along".into(), number: 1, of: 2 });
     let (words, fetched, held) = match &asked.dnf {
         None => {
@@ -67,11 +67,11 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
             (words, fetched, state.held(&asked.origins, host)?)
         }
     };
-    let mut files = Files::default();
+    let mut files = Files { host, all: Vec::new() };
     files.keyring(&work, &asked.keyring)?;
     let used = files.packages(&fetched, held)?;
     files.images(images)?;
-    let (entries, sources): (Vec<_>, Vec<_>) = files.0.into_iter().unzip();
+    let (entries, sources): (Vec<_>, Vec<_>) = files.all.into_iter().unzip();
     let manifest = Manifest {
         format: FORMAT,
         rprov: env!("CARGO_PKG_VERSION").into(),
@@ -84,8 +84,9 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     };
     host.tell(Event::Step { title: "the bundle".into(), number: 2, of: 2 });
     let place = work.join("bundle");
-    writer::write(&place, &manifest, &sources)?;
-    check(&place, |_, _| Ok(asked.origins.clone()), host.now())?;
+    writer::write(&place, &manifest, &sources, host)?;
+    host.tell(Event::Progress { percent: 100.0, text: "written, and checked once more".into() });
+    check(&place, |_, _| Ok(asked.origins.clone()), host)?;
     fs::rename(&place, asked.output).or_fail(|| format!("cannot write `{}`", asked.output.display()))?;
     fs::remove_dir_all(&work).or_fail(cannot)?;
     Ok(manifest)
@@ -122,20 +123,6 @@ fn wants(steps: &[Step]) -> impl Iterator<Item = &Want<Packages>> {
     })
 }
 
-/// Each by a name of its own.
-fn images(archives: &[PathBuf], host: &dyn Touch) -> Result<BTreeMap<String, PathBuf>> {
-    let mut images = BTreeMap::new();
-    for archive in archives {
-        let image = Image::of_archive(archive, host)?;
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-        let name: String = image.reference.chars().map(plain).collect();
-        if images.insert(format!("{IMAGES}/{name}.tar"), archive.clone()).is_some() {
-            return Err(Error::usage(format!("two archives hold the image `{}`", image.reference)));
-        }
-    }
-    Ok(images)
-}
-
 /// An index that came: its files by their paths in the bundle, and what it lists.
 pub struct Held<'o> {
     pub origin: &'o Origin,
@@ -144,12 +131,14 @@ pub struct Held<'o> {
 }
 
 /// The files of the bundle, and where each is.
-#[derive(Default)]
-struct Files(Vec<(Entry, PathBuf)>);
+struct Files<'h> {
+    host: &'h dyn Touch,
+    all: Vec<(Entry, PathBuf)>,
+}
 
-impl Files {
+impl Files<'_> {
     fn add(&mut self, path: String, from: PathBuf) -> Result<()> {
-        self.0.push((writer::entry(path, &from)?, from));
+        self.all.push((writer::entry(path, &from, self.host)?, from));
         Ok(())
     }
 
@@ -164,7 +153,7 @@ impl Files {
         let mut found = BTreeMap::new();
         let mut used = BTreeSet::new();
         for package in fetched {
-            let measured = writer::entry(String::new(), package)?;
+            let measured = writer::entry(String::new(), package, self.host)?;
             let listed = held.iter().find_map(|held| {
                 let promised = held.promised.iter().find(|promised| promised.sha256 == measured.sha256)?;
                 Some((held.origin.listed(), promised.path.clone()))

@@ -80,6 +80,7 @@ impl State {
         let front = ["dnf".to_owned(), "-y".to_owned()];
         Command::new(front.into_iter().chain(self.options.iter().cloned()).chain(arguments.iter().cloned()))
             .timeout(FETCH)
+            .harmless()
     }
 
     /// The versions that there are of these names, in the sources of these ids.

@@ -4,6 +4,7 @@ mod apt;
 pub mod check;
 pub mod create;
 pub mod dnf;
+mod images;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ mod writer;
 pub use check::{Checked, check};
 pub use create::{Asked, create};
 pub use reader::manifest;
-pub use unpack::unpack;
+pub use unpack::{Unpacked, unpack};
 
 use crate::error::{Error, Result};
 use crate::trust::Index;

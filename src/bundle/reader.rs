@@ -3,11 +3,11 @@
 use super::writer::{SEAL, seal};
 use super::{Entry, FORMAT, MANIFEST, Manifest, hinted, is_plain, refused};
 use crate::error::{Error, OrFail, Result};
+use crate::host::{Look, Stream};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, SeekFrom};
 use std::path::Path;
 
 /// The largest manifest: ten thousand files have some 2 MB.
@@ -21,9 +21,9 @@ const WINDOW: u32 = 27;
 const BLOCK: usize = 512;
 
 /// The manifest of a bundle, whose file is then read again as a whole.
-pub fn manifest(file: &Path) -> Result<Manifest> {
+pub fn manifest(file: &Path, host: &dyn Look) -> Result<Manifest> {
     let mut found = None;
-    hinted(walk_until(file, &mut |manifest, _, _| {
+    hinted(walk_until(file, host, &mut |manifest, _, _| {
         found = Some(manifest.clone());
         Ok(false)
     }))?;
@@ -37,17 +37,19 @@ pub fn manifest(file: &Path) -> Result<Manifest> {
 /// files before it, and the bytes of that one.
 pub fn walk(
     file: &Path,
+    host: &dyn Look,
     visit: &mut dyn FnMut(&Manifest, &Entry, &mut dyn Read) -> Result<()>,
 ) -> Result<Manifest> {
-    walk_until(file, &mut |manifest, entry, bytes| visit(manifest, entry, bytes).map(|()| true))
+    walk_until(file, host, &mut |manifest, entry, bytes| visit(manifest, entry, bytes).map(|()| true))
 }
 
 fn walk_until(
     file: &Path,
+    host: &dyn Look,
     visit: &mut dyn FnMut(&Manifest, &Entry, &mut dyn Read) -> Result<bool>,
 ) -> Result<Manifest> {
-    let damaged = |error: std::io::Error| refused(file).because(format!("it cannot be unpacked: {error}"));
-    let (frame, digest) = opened(file)?;
+    let damaged = |error: io::Error| refused(file).because(format!("it cannot be unpacked: {error}"));
+    let (frame, digest) = opened(file, host)?;
     let mut decoder = zstd::Decoder::new(Hashing::new(frame)).map_err(damaged)?.single_frame();
     decoder.window_log_max(WINDOW).map_err(damaged)?;
     let mut archive = tar::Archive::new(decoder);
@@ -71,7 +73,7 @@ fn walk_until(
         if !all {
             return Ok(manifest);
         }
-        std::io::copy(&mut hashing, &mut std::io::sink())
+        io::copy(&mut hashing, &mut io::sink())
             .map_err(|error| damaged(error).because(format!("in the middle of `{}`", entry.path)))?;
         let found = hashing.digest();
         if found != entry.sha256 {
@@ -98,18 +100,17 @@ fn walk_until(
     Ok(manifest)
 }
 
+type Frame = io::Take<BufReader<Box<dyn Stream>>>;
+
 /// What is compressed, and the digest of that which stands behind it.
-fn opened(path: &Path) -> Result<(std::io::Take<BufReader<File>>, [u8; 32])> {
+fn opened(path: &Path, host: &dyn Look) -> Result<(Frame, [u8; 32])> {
     let cannot = || format!("cannot read the bundle `{}`", path.display());
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::usage(cannot()).because("there is no such file").hint(
-                "rprov bundle create --for NAME --arch ARCH -o FILE  makes one on a machine with a network",
-            ));
-        }
-        opened => opened.or_fail(cannot)?,
-    };
-    let size = file.metadata().or_fail(cannot)?.len();
+    let mut file = host.open(path)?.ok_or_else(|| {
+        Error::usage(cannot())
+            .because("there is no such file")
+            .hint("rprov bundle create --for NAME --arch ARCH -o FILE  makes one on a machine with a network")
+    })?;
+    let size = file.seek(SeekFrom::End(0)).or_fail(cannot)?;
     let cut = || refused(path).because("it does not end as a bundle does: it is cut off, or is none");
     let length = size.checked_sub(SEAL as u64).ok_or_else(cut)?;
     let mut end = [0; SEAL];
@@ -195,7 +196,7 @@ impl<R: Read> Hashing<R> {
 }
 
 impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(into)?;
         self.hasher.update(&into[..length]);
         Ok(length)

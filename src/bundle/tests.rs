@@ -5,6 +5,7 @@ mod rpms;
 use super::writer::{entry, seal, write};
 use super::*;
 use crate::error::Exit;
+use crate::host::local::LocalHost;
 use crate::trust::Pin;
 use crate::trust::apt::AptSource;
 use data_encoding::HEXLOWER;
@@ -12,10 +13,11 @@ use sequoia_openpgp as openpgp;
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// Seconds since the epoch: a while after the index was made.
-fn now() -> i64 {
-    jiff::Timestamp::now().as_second() + 60
+/// This machine, whose files bundles are read from.
+fn host() -> LocalHost {
+    LocalHost::new(Path::new("/"), Box::new(|_| ()), Duration::ZERO, "/nowhere".into())
 }
 
 struct Signer {
@@ -128,7 +130,7 @@ impl Place {
         for (source, (_, bytes)) in sources.iter().zip(files) {
             std::fs::write(source, bytes).unwrap();
         }
-        write(&self.file(), manifest, &sources).unwrap();
+        write(&self.file(), manifest, &sources, &host()).unwrap();
         self
     }
 
@@ -149,7 +151,7 @@ impl Place {
     }
 
     fn check(&self, signer: &Signer) -> Result<Checked> {
-        check(&self.file(), |_, _| Ok(vec![origin(signer)]), now())
+        check(&self.file(), |_, _| Ok(vec![origin(signer)]), &host())
     }
 
     /// Refused, and each of the words is said.
@@ -337,6 +339,6 @@ fn what_would_fill_the_disk_is_refused_before_it_is_unpacked() {
 fn a_file_is_measured_as_it_is() {
     let place = Place::new();
     std::fs::write(place.file(), NEW).unwrap();
-    let measured = entry("a".into(), &place.file()).unwrap();
+    let measured = entry("a".into(), &place.file(), &host()).unwrap();
     assert_eq!(measured, Entry { path: "a".into(), size: NEW.len() as u64, sha256: sha256(NEW) });
 }

@@ -41,7 +41,7 @@ pub fn unpack(file: &Path, checked: &Checked, host: &dyn Look) -> Result<Unpacke
             room.bytes_free >> 20
         )));
     }
-    hinted(walk(file, &mut |manifest, entry, bytes| {
+    hinted(walk(file, host, &mut |manifest, entry, bytes| {
         if *manifest != checked.manifest {
             return Err(refused(file).because("it is not the one that was checked a moment ago"));
         }

@@ -248,7 +248,7 @@ pub struct Fetched {
     /// A mirror of Docker's packages, by name; what it serves is still Docker's by signature
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(crate::profile::mirrors()))]
     pub mirror: Option<String>,
-    /// Also this image: an archive of `docker save`; may be repeated
+    /// Also these images: an archive of `docker save`; may be repeated
     #[arg(long = "image", value_name = "FILE")]
     pub images: Vec<PathBuf>,
     /// Where to write it

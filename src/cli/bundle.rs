@@ -1,13 +1,13 @@
 //! `rprov bundle`: what an install needs of the network, made into one file, checked, and installed from.
 
-use super::arguments::{BundleCommand, Changing, Configuration, End, Fetched, Wanted};
+use super::arguments::{BundleCommand, Configuration, Fetched, Wanted};
 use super::install;
 use super::run::Run;
-use crate::bundle::{self, Asked, Checked, Manifest, Origin};
+use crate::bundle::{self, Asked, Checked, Manifest, Origin, Unpacked};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
 use crate::facts::{self, AppArmor, Distribution, Facts, Virtualisation};
-use crate::host::Look;
+use crate::host::{Look, Touch};
 use crate::profile::{
     self, Archive, BaseKey, Config, Flags, Gpu, Library, Profile, Repository, Settings, from_here, rpm_word,
 };
@@ -18,11 +18,25 @@ use crate::ui;
 use std::path::Path;
 
 pub fn bundle(run: &mut Run, command: &BundleCommand) -> Result<Exit> {
+    let host = run.host(None);
+    host.hear_signals()?;
     match command {
-        BundleCommand::Create { fetched } => create(run, fetched),
-        BundleCommand::Verify { file, configuration } => verify(run, file, configuration),
-        BundleCommand::Install { file, wanted, changing, end } => install(run, file, wanted, changing, *end),
+        BundleCommand::Create { fetched } => or_ended(create(run, fetched), &host),
+        BundleCommand::Verify { file, configuration } => or_ended(verify(run, file, configuration), &host),
+        BundleCommand::Install { file, wanted, changing, end } => {
+            let _goes_with_the_run = or_ended(unpack(run, file, wanted), &host)?;
+            install::install(run, wanted, changing, *end)
+        }
     }
+}
+
+/// What a signal has ended failed of nothing else.
+fn or_ended<T>(result: Result<T>, host: &dyn Touch) -> Result<T> {
+    result.map_err(|error| match host.interrupted() {
+        true => Error::new(Exit::Interrupted, "interrupted before anything was changed")
+            .hint("run the same command again"),
+        false => error,
+    })
 }
 
 fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
@@ -65,7 +79,6 @@ fn create(run: &mut Run, fetched: &Fetched) -> Result<Exit> {
     let title = profile.title.clone();
     let settings = Settings::merge(flags, config.clone(), profile, &library)?;
     let host = run.host(Some(settings.wait));
-    host.hear_signals()?;
     run.tell(&Event::Started {
         version: env!("CARGO_PKG_VERSION").into(),
         verb: run.verb.into(),
@@ -168,21 +181,22 @@ fn verify(run: &mut Run, file: &Path, named: &Configuration) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn install(run: &mut Run, file: &Path, wanted: &Wanted, changing: &Changing, end: End) -> Result<Exit> {
+/// What is installed from then on: the plan, the questions and the changes are those of any install.
+fn unpack(run: &mut Run, file: &Path, wanted: &Wanted) -> Result<Unpacked> {
     let file = &from_here(file)?;
     let host = run.host(None);
     let facts = facts::gather(&host)?;
     super::may_change(&facts)?;
     let library = Library::load(&host)?;
     let config = install::configuration(&wanted.configuration, &host)?;
-    is_for(&bundle::manifest(file)?, &facts, &library)?;
+    is_for(&bundle::manifest(file, &host)?, &facts, &library)?;
     let checked = checked(file, wanted.mirror.as_ref(), &config, &library, &host)?;
     is_for(&checked.manifest, &facts, &library)?;
     let unpacked = bundle::unpack(file, &checked, &host)?;
     run.tell(&Event::Note { text: ui::bundle::is_whole(&checked) });
     run.offline = Some(unpacked.offline.clone());
     run.images = steps::images::step(&unpacked.images(&checked), &host)?;
-    install::install(run, wanted, changing, end)
+    Ok(unpacked)
 }
 
 fn is_for(manifest: &Manifest, facts: &Facts, library: &Library) -> Result<()> {
@@ -226,7 +240,7 @@ fn checked(
         }
         Ok(all)
     };
-    bundle::check(file, known, host.now())
+    bundle::check(file, known, host)
 }
 
 /// Every index that packages of such an install may come from, each below the name of its source's file.

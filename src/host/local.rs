@@ -10,7 +10,8 @@ use self::progress::Progress;
 pub use self::progress::Rate;
 use super::fetch::{self, Fetcher, Proxies};
 use super::{
-    AptState, Command, Kind, Look, Offline, Output, Owner, Private, Question, Room, Stat, Touch, plain,
+    AptState, Command, Kind, Look, Offline, Output, Owner, Private, Question, Room, Stat, Stream, Touch,
+    plain,
 };
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::event::Event;
@@ -21,8 +22,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Where programs are looked for, whatever the caller's PATH says.
@@ -30,6 +31,10 @@ pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Draws events: a terminal, a stream of JSON, the journal.
 pub type Sink = Box<dyn Fn(&Event)>;
+
+/// A signal is the whole process's, however many hosts it has made.
+static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static HEARS: AtomicBool = AtomicBool::new(false);
 
 pub struct LocalHost {
     root: PathBuf,
@@ -58,7 +63,7 @@ impl LocalHost {
             dnf_cache: RefCell::default(),
             sink,
             deadline: Instant::now() + wait,
-            stop: Arc::default(),
+            stop: STOP.clone(),
             log: RefCell::new(Log { path: log, file: None }),
         }
     }
@@ -78,6 +83,10 @@ impl LocalHost {
     /// process group of their own and do not hear them.
     pub fn hear_signals(&self) -> Result<()> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        // Registered twice, the first signal would count as a second.
+        if HEARS.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             let cannot = || "cannot listen for signals".to_owned();
             signal_hook::flag::register_conditional_shutdown(
@@ -187,6 +196,12 @@ impl Look for LocalHost {
         absent_is_none(fs::read(self.at(path)), || format!("cannot read `{}`", path.display()))
     }
 
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn Stream>>> {
+        let opened = fs::File::open(self.at(path));
+        let opened = absent_is_none(opened, || format!("cannot read `{}`", path.display()))?;
+        Ok(opened.map(|file| Box::new(Stoppable { file, stop: self.stop.clone() }) as Box<dyn Stream>))
+    }
+
     fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         let found = fs::symlink_metadata(self.at(path));
         let found = absent_is_none(found, || format!("cannot look at `{}`", path.display()))?;
@@ -278,6 +293,27 @@ impl Look for LocalHost {
 
     fn now(&self) -> i64 {
         jiff::Timestamp::now().as_second()
+    }
+}
+
+/// A file that can be read until a signal asks to end: gigabytes take their time.
+struct Stoppable {
+    file: fs::File,
+    stop: Arc<AtomicBool>,
+}
+
+impl Read for Stoppable {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(std::io::Error::other("interrupted by a signal")),
+            false => self.file.read(into),
+        }
+    }
+}
+
+impl Seek for Stoppable {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(to)
     }
 }
 
@@ -459,7 +495,7 @@ fn finish(
             return Ok(output.clone());
         }
         if let Err(error) = glance() {
-            handle.kill().or_fail(cannot)?;
+            ask_to_end(handle).or_fail(cannot)?;
             return Err(error);
         }
         if left.is_zero() {
@@ -467,6 +503,24 @@ fn finish(
             let because = format!("it was not done after {} s", command.timeout.as_secs());
             return Err(Error::try_again(cannot()).because(because));
         }
+    }
+}
+
+/// How long a command has that was asked to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Asks a child and its own children to end: apt's then leave what has come as the next run can go on from. One that
+/// does not is killed.
+fn ask_to_end(handle: &duct::Handle) -> std::io::Result<()> {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    let leader = handle.pids().first().and_then(|pid| i32::try_from(*pid).ok()).and_then(Pid::from_raw);
+    if let Some(leader) = leader {
+        // Whoever is gone need not be asked.
+        let _gone = kill_process_group(leader, Signal::TERM);
+    }
+    match handle.wait_timeout(GRACE)? {
+        Some(_) => Ok(()),
+        None => handle.kill(),
     }
 }
 
@@ -507,7 +561,7 @@ impl LocalHost {
                 self.tell(event);
             }
             // What changes nothing of the host's need not be waited for.
-            if command.state.is_some() && self.interrupted() { Err(Error::interrupted()) } else { Ok(()) }
+            if command.harmless && self.interrupted() { Err(Error::interrupted()) } else { Ok(()) }
         })?;
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(from)).or_fail(cannot)?;

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -207,10 +208,19 @@ pub enum Private {
     Dnf(DnfState),
 }
 
+/// A file that is open.
+pub trait Stream: Read + Seek {}
+impl<T: Read + Seek> Stream for T {}
+
 /// Reads the host. Whoever holds only this can change nothing.
 pub trait Look {
     /// The bytes of a file; absent is `None`. Follows links.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>>;
+    /// The bytes of a file as they are asked for: for what may be larger than memory. After a signal reading fails.
+    /// Absent is `None`.
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn Stream>>> {
+        Ok(self.read(path)?.map(|bytes| Box::new(std::io::Cursor::new(bytes)) as Box<dyn Stream>))
+    }
     /// What is at the path itself; absent is `None`.
     fn stat(&self, path: &Path) -> Result<Option<Stat>>;
     /// Where a link points; not a link is `None`.
@@ -263,8 +273,9 @@ pub struct Command {
     pub capture: bool,
     /// A directory that it fills with what it fetches: how fast is told along with how far.
     pub fills: Option<PathBuf>,
-    /// Run by the package manager on a state of its own: the host's may be as it is not yet. It changes nothing there,
-    /// so a signal ends it.
+    /// It changes nothing of the host's, so a signal ends it.
+    pub harmless: bool,
+    /// Run by the package manager on a state of its own: the host's may be as it is not yet.
     pub state: Option<Private>,
 }
 
@@ -276,6 +287,7 @@ impl Command {
             timeout: Duration::from_secs(120),
             capture: false,
             fills: None,
+            harmless: false,
             state: None,
         }
     }
@@ -289,10 +301,15 @@ impl Command {
         self.fills = Some(directory.to_owned());
         self
     }
+    /// A signal need not wait for it.
+    pub fn harmless(mut self) -> Self {
+        self.harmless = true;
+        self
+    }
     /// Runs it on a state of the package manager's own.
     pub fn on(mut self, state: Private) -> Self {
         self.state = Some(state);
-        self
+        self.harmless()
     }
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));

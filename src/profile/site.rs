@@ -218,7 +218,7 @@ impl Settings {
                 .because("no image for it was given, and none is pulled from anywhere unasked")
                 .hint("docker save --output registry.tar registry:3, where the image is; then `--registry-image registry.tar`")
         })?;
-        Image::of_archive(path, host).map(Some)
+        Image::of_one(path, host).map(Some)
     }
 
     /// What daemon.json is to hold: as asked, and with what has to be in it for that to work.

@@ -9,19 +9,35 @@ fn place(reference: &str) -> PathBuf {
 }
 
 impl Model {
+    /// What it says is what its name stands for.
     pub(super) fn image(&self, reference: &str) -> Output {
         match self.exists(&place(reference)).unwrap() {
-            true => Output { stdout: "sha256:0\n".into(), ..Output::default() },
+            true => Output {
+                stdout: format!("{}\n", self.text(place(reference).to_str().unwrap())),
+                ..Output::default()
+            },
             false => failure(1, &format!("No such image: {reference}")),
         }
     }
 
-    /// An archive here is its image's name.
+    /// Of an image that is used the file `/opt/container-of-NAME` has the container.
+    pub(super) fn containers_of(&self, reference: &str) -> Output {
+        let file = format!("/opt/container-of-{reference}");
+        let there = self.exists(file.as_ref()).unwrap();
+        Output { stdout: if there { self.text(&file) } else { String::new() }, ..Output::default() }
+    }
+
+    /// An archive here is the names of its images, a line each, which all stand for what has the archive's path.
     pub(super) fn docker(&self, argv: &[&str]) -> Output {
         match argv {
             ["image", "load", "--quiet", "--input", archive] => {
-                let name = self.text(archive);
-                self.put(&place(&name).display().to_string(), "loaded");
+                for name in self.text(archive).lines() {
+                    self.put(&place(name).display().to_string(), archive);
+                }
+                Output::default()
+            }
+            ["image", "tag", id, reference] => {
+                self.put(&place(reference).display().to_string(), id);
                 Output::default()
             }
             ["image", "rm", reference] if self.image(reference).ok() => {

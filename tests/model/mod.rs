@@ -400,7 +400,7 @@ impl Look for Model {
                 Output { stdout: "failed to start daemon: unable to configure\n".into(), ..Output::default() }
             }
             Question::Image { reference } => self.image(reference),
-            Question::ContainersOf { .. } => Output::default(),
+            Question::ContainersOf { image } => self.containers_of(image),
             Question::DockerdVersion => self.dockerd_version(),
             Question::DockerdValidate { config, .. } => self.dockerd_validate(config),
             other => panic!("the model was not taught {other:?}"),

@@ -39,7 +39,7 @@ fn looked_at(place: &Place, files: &[(String, Vec<u8>)], origin: &Origin) -> Res
     let mut manifest = manifest(&Signer::new(), files);
     manifest.indexes = vec![origin.listed()];
     place.written(&manifest, files);
-    check(&place.file(), |_, _| Ok(vec![origin.clone()]), now())
+    check(&place.file(), |_, _| Ok(vec![origin.clone()]), &host())
 }
 
 fn is_refused(files: &[(String, Vec<u8>)], origin: &Origin, words: &[&str]) {

@@ -21,6 +21,7 @@ pub mod identity;
 pub mod kernel;
 pub mod keys;
 pub mod lab;
+pub mod line;
 pub mod log;
 pub mod mirror;
 pub mod net;

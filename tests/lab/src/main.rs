@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use lab::card::Card;
 use lab::lab::runs;
-use lab::{Host, Identity, Lab, cargo, process, proxy, scenario, server, sh};
+use lab::{Host, Identity, Lab, cargo, line, process, proxy, scenario, server, sh};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -63,6 +63,9 @@ enum Do {
     /// A proxy that wants a password (a scenario starts this itself)
     #[command(hide = true)]
     Proxy { log: PathBuf, address: String, login: String, names: Vec<String> },
+    /// A line that is slow or breaks (a scenario starts this itself)
+    #[command(hide = true)]
+    Line { log: PathBuf, limits: PathBuf, address: String, to: String },
 }
 
 /// A signal has come: the thread that takes it ends the process.
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
 }
 
 fn act(command: Do) -> Result<ExitCode> {
-    if !matches!(command, Do::List | Do::Silent | Do::Proxy { .. }) {
+    if !matches!(command, Do::List | Do::Silent | Do::Proxy { .. } | Do::Line { .. }) {
         let root = sh::run(&["id", "-u"])?;
         if root.trim() != "0" {
             bail!("the lab boots hosts: run it as root");
@@ -102,6 +105,9 @@ fn act(command: Do) -> Result<ExitCode> {
         Do::Silent => server::silent().map(|()| ExitCode::SUCCESS),
         Do::Proxy { log, address, login, names } => {
             proxy::serve(&log, &address, &login, &names).map(|()| ExitCode::SUCCESS)
+        }
+        Do::Line { log, limits, address, to } => {
+            line::serve(&log, &limits, &address, &to).map(|()| ExitCode::SUCCESS)
         }
     }
 }

@@ -65,9 +65,9 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
-pub const FILE: &str = "/root/host.bundle";
-pub const INSTALL: &[&str] = &["rprov", "bundle", "install", FILE, "--yes"];
-pub const VERIFY: &[&str] = &["rprov", "bundle", "verify", FILE];
+pub(super) const FILE: &str = "/root/host.bundle";
+pub(super) const INSTALL: &[&str] = &["rprov", "bundle", "install", FILE, "--yes"];
+pub(super) const VERIFY: &[&str] = &["rprov", "bundle", "verify", FILE];
 
 /// The distribution's own packages are the lab's here, as Docker's are: both keys are the administrator's.
 pub fn pin_archive(host: &Host, url: &str) -> Result<()> {
@@ -77,7 +77,7 @@ pub fn pin_archive(host: &Host, url: &str) -> Result<()> {
 }
 
 /// A Debian 12 that makes bundles.
-pub fn maker(lab: &Lab) -> Result<Host> {
+pub(super) fn maker(lab: &Lab) -> Result<Host> {
     whole::serve(lab)?;
     let maker = host(lab, Identity::Debian12)?;
     pin_archive(&maker, &format!("url = \"{}\"\n", whole::ADDRESS))?;
@@ -85,14 +85,14 @@ pub fn maker(lab: &Lab) -> Result<Host> {
     Ok(maker)
 }
 
-pub fn create(identity: Identity) -> [&'static str; 9] {
+pub(super) fn create(identity: Identity) -> [&'static str; 9] {
     // What is based on a release takes the bundle of that.
     let profile = if identity == Identity::Mint22 { Identity::Ubuntu2404 } else { identity };
     ["rprov", "bundle", "create", "--for", profile.name(), "--arch", "amd64", "-o", FILE]
 }
 
 /// Makes a bundle there, and takes it out.
-pub fn made(maker: &Host, identity: Identity, more: &[&str]) -> Result<PathBuf> {
+pub(super) fn made(maker: &Host, identity: Identity, more: &[&str]) -> Result<PathBuf> {
     succeeds(maker, &[&create(identity), more].concat())?;
     let file = maker.lab().dir().join(format!("{}-{}.bundle", identity.name(), maker.address()));
     fs::copy(maker.at(FILE), &file).context("taking the bundle out")?;
@@ -100,18 +100,23 @@ pub fn made(maker: &Host, identity: Identity, more: &[&str]) -> Result<PathBuf> 
 }
 
 /// A host that has the bundle, and no route to anywhere.
-pub fn alone(lab: &Lab, identity: Identity, bundle: &Path) -> Result<Host> {
+pub(super) fn alone(lab: &Lab, identity: Identity, bundle: &Path) -> Result<Host> {
     let host = host(lab, identity)?;
-    pin_archive(&host, "")?;
-    host.pin_source("nvidia", Key::Toolkit)?;
-    host.copy_in(bundle, FILE)?;
-    host.run(&["ip", "link", "set", "host0", "down"])?.ok()?;
+    without_network(&host, bundle)?;
     // The cache that apt makes of the lists on the first question.
     host.marks()?;
     Ok(host)
 }
 
-pub fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
+/// Gives a host the bundle, and takes its network away.
+pub(super) fn without_network(host: &Host, bundle: &Path) -> Result<()> {
+    pin_archive(host, "")?;
+    host.pin_source("nvidia", Key::Toolkit)?;
+    host.copy_in(bundle, FILE)?;
+    host.run(&["ip", "link", "set", "host0", "down"])?.ok().map(drop)
+}
+
+pub(super) fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
     succeeds(host, PURGE)?;
     packages_are_whole(host)?;
     back(fresh, &host.state()?, EXCEPTIONS)

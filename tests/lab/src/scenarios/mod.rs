@@ -7,6 +7,7 @@ mod ansible;
 mod boxes;
 mod bundle;
 mod bundle_dnf;
+mod bundle_fetch;
 pub mod by_hand;
 pub mod by_hand_dnf;
 mod card;
@@ -72,6 +73,7 @@ pub const ALL: &[&[Scenario]] = &[
     unattended::ALL,
     bundle::ALL,
     bundle_dnf::ALL,
+    bundle_fetch::ALL,
     ansible::ALL,
     card::ALL,
     gpu::ALL,
