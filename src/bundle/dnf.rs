@@ -101,24 +101,23 @@ impl State {
         let Some(planned) = dnf::parse_transaction(&planned.stdout) else {
             return Err(ended("resolve the packages", planned).err().unwrap_or_else(nothing));
         };
-        let rate = Rate::of(&self.directory.join("cache"));
+        let cache = self.directory.join("cache");
+        let rate = Rate::of(&cache);
         let arguments: Vec<String> = ["--downloadonly", "install"]
             .map(str::to_owned)
             .into_iter()
             .chain(words.iter().cloned())
             .collect();
-        ended("fetch the packages", host.run(&self.command(&arguments))?)?;
+        let command = self.command(&arguments).filling(&cache).bringing(planned.needs.download);
+        ended("fetch the packages", host.run(&command)?)?;
         host.tell(Event::Note { text: format!("fetched {}", rate.words()) });
         let mut found = BTreeMap::new();
         for directory in self.caches()? {
             for path in files(&directory.join("packages"))? {
-                let cannot = || format!("cannot use the package `{}`", path.display());
+                let cannot = || format!("cannot read `{}`", path.display());
                 let mut bytes = BufReader::new(File::open(&path).or_fail(cannot)?);
-                let file = RpmFile::read(&mut bytes).map_err(|error| {
-                    Error::refused(cannot())
-                        .because(error.what())
-                        .hint("remove it, and run the same command again")
-                })?;
+                // A run that was killed may have left half of one.
+                let Ok(file) = RpmFile::read(&mut bytes) else { continue };
                 found.insert((file.name, file.version), path);
             }
         }

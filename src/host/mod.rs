@@ -273,6 +273,8 @@ pub struct Command {
     pub capture: bool,
     /// A directory that it fills with what it fetches: how fast is told along with how far.
     pub fills: Option<PathBuf>,
+    /// How many bytes come there, where it does not say itself how far it is.
+    pub brings: Option<u64>,
     /// It changes nothing of the host's, so a signal ends it.
     pub harmless: bool,
     /// Run by the package manager on a state of its own: the host's may be as it is not yet.
@@ -287,6 +289,7 @@ impl Command {
             timeout: Duration::from_secs(120),
             capture: false,
             fills: None,
+            brings: None,
             harmless: false,
             state: None,
         }
@@ -299,6 +302,11 @@ impl Command {
     /// Tells how fast this directory fills.
     pub fn filling(mut self, directory: &Path) -> Self {
         self.fills = Some(directory.to_owned());
+        self
+    }
+    /// So many bytes come there: how far it is is told by what is there.
+    pub fn bringing(mut self, bytes: u64) -> Self {
+        self.brings = Some(bytes);
         self
     }
     /// A signal need not wait for it.

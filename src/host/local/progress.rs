@@ -12,8 +12,10 @@ use std::time::Instant;
 /// The file behind apt's `APT::Status-Fd`, where a command wants one.
 pub struct Progress {
     file: Option<File>,
+    /// How far the file is read; without one, the hundredths that were told.
     read: u64,
     rate: Option<Rate>,
+    brings: Option<u64>,
 }
 
 impl Progress {
@@ -27,7 +29,8 @@ impl Progress {
         };
         let file =
             if wanted { Some(open().or_fail(|| "cannot follow the package manager".into())?) } else { None };
-        Ok(Progress { file, read: 0, rate: command.fills.as_deref().map(Rate::of) })
+        let rate = command.fills.as_deref().map(Rate::of);
+        Ok(Progress { file, read: 0, rate, brings: command.brings })
     }
 
     /// The command with the number of the file in it.
@@ -38,6 +41,14 @@ impl Progress {
 
     /// What was written since the last glance comes to.
     pub fn news(&mut self) -> Option<Event> {
+        if let (Some(rate), Some(brings)) = (&self.rate, self.brings) {
+            // A hundredth is worth a word.
+            let hundredths = (rate.bytes() * 100 / brings.max(1)).min(100);
+            let before = std::mem::replace(&mut self.read, hundredths);
+            let text = || format!("fetching, {}", rate.words());
+            return (hundredths > before)
+                .then(|| Event::Progress { percent: hundredths as f64, text: text() });
+        }
         let file = self.file.as_ref()?;
         let mut bytes = vec![0; 64 * 1024];
         let length = file.read_at(&mut bytes, self.read).ok()?;
@@ -66,9 +77,13 @@ impl Rate {
         Rate { directory: directory.to_owned(), before: bytes_in(directory), since: Instant::now() }
     }
 
+    fn bytes(&self) -> u64 {
+        bytes_in(&self.directory).saturating_sub(self.before)
+    }
+
     /// `131.2 MB at 10.9 MB/s`
     pub fn words(&self) -> String {
-        let bytes = bytes_in(&self.directory).saturating_sub(self.before) as f64;
+        let bytes = self.bytes() as f64;
         let seconds = self.since.elapsed().as_secs_f64().max(0.001);
         format!("{:.1} MB at {:.1} MB/s", bytes / 1e6, bytes / 1e6 / seconds)
     }

@@ -9,6 +9,7 @@ use super::product::{QUIET, same};
 use crate::identity::Identity;
 use crate::keys::Key;
 use crate::lab::Lab;
+use crate::line::Line;
 use crate::scenario::Scenario;
 use crate::{Host, cargo, registry, rpm_mirror, scratch, whole_dnf};
 use anyhow::{Context, Result, ensure};
@@ -32,6 +33,12 @@ pub const ALL: &[Scenario] = &[
         about: "with dnf a bundle carries an older engine, the container toolkit and an image",
         on: &[Identity::Rhel9],
         run: more,
+    },
+    Scenario {
+        name: "bundle-dnf-fetch",
+        about: "with dnf a download that broke off goes on, and how far it is shows on a terminal",
+        on: &[Identity::Rhel9],
+        run: fetch,
     },
     Scenario {
         name: "bundle-dnf-tampered",
@@ -122,6 +129,33 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     let newer = [INSTALL, &["--version", "29", "--upgrade"]].concat();
     says(&host.run(&newer)?.code_is(4)?, &["the newest there is 3:28.5.2"])?;
     restores(&host, &fresh)
+}
+
+fn fetch(lab: &Lab, identity: Identity) -> Result<()> {
+    let (maker, line) = (dnf_maker(lab)?, Line::start(lab)?);
+    let section = "[source.docker]\n";
+    let config = maker.read("/etc/rprov/config.toml")?;
+    let config = config.replace(section, &format!("{section}url = \"{}\"\n", line.url));
+    maker.write("/etc/rprov/config.toml", config)?;
+    line.break_after(40_000_000)?;
+    let said = maker.run_within(LONG, &create(identity))?.code_is(5)?;
+    says(&said, &["of the bundle", "goes on from there"])?;
+    ensure!(!maker.exists(FILE), "half a bundle was written");
+    line.asked()?;
+    let came = maker.sh("cd /root/host.bundle.part/dnf/cache/docker-ce-stable-*/packages && ls *.rpm")?;
+    let came = came.ok()?.stdout;
+    ensure!(came.lines().count() > 0, "no package came whole");
+    line.mend()?;
+    line.slow_down(30_000_000)?;
+    let mut running = maker.on_terminal(&create(identity).join(" "))?;
+    running.wait_for(" % fetching, ", LONG)?;
+    let said = running.wait(LONG)?.ok()?.stdout;
+    let rate = |line: &str| line.contains(" % fetching, ") && line.contains(" MB/s");
+    ensure!(said.split('\r').any(rate), "no rates: {said:?}");
+    let asked = line.asked()?.concat();
+    let again = came.lines().find(|name| asked.contains(*name));
+    ensure!(again.is_none(), "{again:?} was there, and came again:\n{asked}");
+    maker.run(VERIFY)?.ok().map(drop)
 }
 
 fn stopped(lab: &Lab, identity: Identity) -> Result<()> {
