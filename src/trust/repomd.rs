@@ -212,14 +212,18 @@ fn parse_index(repomd: &[u8]) -> Result<Vec<List>> {
         let Some(list) = found.last_mut() else { return };
         match element.name {
             "checksum" if element.attribute("type") == "sha256" => list.sha256 = element.lower_case(),
-            "location" => list.path = element.attribute("href"),
+            "location" => list.path = element.location(),
             "size" => list.size = element.text.parse().ok(),
             "timestamp" => list.made = element.text.parse().ok(),
             _ => {}
         }
     })?;
-    found.retain(|list| is_inside(&list.path));
-    Ok(found)
+    match found.iter().find(|list| !is_inside(&list.path)) {
+        Some(list) => {
+            Err(Error::refused("an index names a file elsewhere").because(format!("`{}`", mask(&list.path))))
+        }
+        None => Ok(found),
+    }
 }
 
 /// What a list of packages says of each that it has a SHA-256 of.
@@ -240,7 +244,7 @@ fn records(packed: &[u8], path: &str) -> Result<Vec<RpmRecord>> {
             }
             "checksum" if element.attribute("type") == "sha256" => record.sha256 = element.lower_case(),
             "size" => record.size = element.attribute("package").parse().unwrap_or_default(),
-            "location" => record.path = element.attribute("href"),
+            "location" => record.path = element.location(),
             _ => {}
         }
     })
@@ -268,6 +272,11 @@ impl Element<'_> {
             found.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
         });
         value.unwrap_or_default()
+    }
+
+    /// With the base that it is to be read from, where it names one: that is elsewhere.
+    fn location(&self) -> String {
+        self.attribute("xml:base") + &self.attribute("href")
     }
 
     fn lower_case(&self) -> String {
@@ -341,12 +350,17 @@ mod tests {
             let repomd = repomd.replace("repodata/ab-primary.xml.gz", outside);
             assert!(primary(repomd.as_bytes()).is_err(), "{outside}");
         }
+        let elsewhere = repomd.replace("href=\"x\"", "xml:base=\"https://elsewhere.example/\" href=\"x\"");
+        let error = primary(elsewhere.as_bytes()).err().expect("dnf would ask there").to_string();
+        assert!(error.contains("`https://elsewhere.example/x`"), "{error}");
         let text = "<metadata><package type=\"rpm\"><name>docker-ce</name><arch>x86_64</arch>\
             <version epoch=\"3\" ver=\"29.7.2\" rel=\"1.el9\"/><checksum type=\"sha256\" pkgid=\"YES\">12</checksum>\
             <size package=\"7\" installed=\"9\"/><location href=\"Packages/d.rpm\"/>\
             <format><rpm:provides><rpm:entry name=\"docker\"/></rpm:provides><file>/usr/bin/d</file></format></package>\
             <package type=\"rpm\"><name>tar</name><version epoch=\"0\" ver=\"1\" rel=\"2\"/>\
             <checksum type=\"sha256\" pkgid=\"YES\">34</checksum><location href=\"tar.rpm\"/></package>\
+            <package><name>far</name><checksum type=\"sha256\">78</checksum>\
+            <location xml:base=\"https://elsewhere.example/\" href=\"far.rpm\"/></package>\
             <package><name>out</name><checksum type=\"sha256\">56</checksum><location href=\"../out.rpm\"/></package>\
             </metadata>";
         let found = records(text.as_bytes(), "primary.xml").expect("reads");
