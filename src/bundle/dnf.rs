@@ -14,7 +14,8 @@ use crate::trust::repomd::{self, RpmIndex, Signed, rpm_index_at_hand};
 use crate::trust::rpm_file::RpmFile;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +52,16 @@ impl State {
             let access = repository::access(host, address)?;
             text.push_str(&section(origin, address, &format!("gpgcheck=0\n{access}")));
         }
-        fs::write(directory.join("repos/bundle.repo"), text).or_fail(cannot)?;
+        // There may be a password in it.
+        let place = directory.join("repos/bundle.repo");
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(place)
+            .or_fail(cannot)?;
+        file.write_all(text.as_bytes()).or_fail(cannot)?;
         let at = |name: &str| directory.join(name).display().to_string();
         let mut options = vec![
             format!("--installroot={}", at("root")),

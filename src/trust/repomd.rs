@@ -351,7 +351,7 @@ mod tests {
             assert!(primary(repomd.as_bytes()).is_err(), "{outside}");
         }
         let elsewhere = repomd.replace("href=\"x\"", "xml:base=\"https://elsewhere.example/\" href=\"x\"");
-        let error = primary(elsewhere.as_bytes()).err().expect("dnf would ask there").to_string();
+        let error = primary(elsewhere.as_bytes()).expect_err("dnf would ask there").to_string();
         assert!(error.contains("`https://elsewhere.example/x`"), "{error}");
         let text = "<metadata><package type=\"rpm\"><name>docker-ce</name><arch>x86_64</arch>\
             <version epoch=\"3\" ver=\"29.7.2\" rel=\"1.el9\"/><checksum type=\"sha256\" pkgid=\"YES\">12</checksum>\

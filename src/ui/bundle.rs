@@ -21,10 +21,8 @@ pub fn made(file: &Path, manifest: &Manifest) -> String {
 
 pub fn is_whole(checked: &Checked) -> String {
     format!(
-        "the bundle of {} is whole: {} packages in {} signed indexes; no connection is made",
-        checked.manifest.made,
-        checked.packages,
-        checked.origins.len()
+        "the bundle of {} is whole: {} packages, each signed for; no connection is made",
+        checked.manifest.made, checked.packages
     )
 }
 
@@ -36,7 +34,10 @@ pub fn checks(checked: &Checked) -> Vec<Event> {
         check(format!("index {}", place(origin)), text)
     };
     let mut checks: Vec<Event> = checked.origins.iter().map(index).collect();
-    checks.push(check("packages".into(), format!("{}, each as a signed index lists it", checked.packages)));
+    checks.push(check(
+        "packages".into(),
+        format!("{}, each signed for, by itself or by its index", checked.packages),
+    ));
     checks
 }
 
@@ -61,7 +62,7 @@ pub fn shown(checked: &Checked, title: &str) -> String {
         let fingerprints = origin.index.pin().fingerprints.join(" or ");
         text.push_str(&format!("  {:<40} signed by {fingerprints}\n", place(origin)));
     }
-    text.push_str(&format!("{} packages, each as a signed index lists it:\n", checked.packages));
+    text.push_str(&format!("{} packages, each signed for, by itself or by its index:\n", checked.packages));
     for package in &manifest.packages {
         text.push_str(&format!("  {package}\n"));
     }
