@@ -49,7 +49,8 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "bundle-dnf-stopped",
         about: "with dnf an install from a bundle that is killed at an entry of its receipt goes on, and goes back",
-        on: &[Identity::Rhel9],
+        // The first at a sample of the entries, the other at each.
+        on: &[Identity::Rocky9, Identity::Rhel9],
         run: stopped,
     },
 ];
