@@ -165,7 +165,9 @@ impl Header {
     /// # Errors
     /// It names the digest of another payload, or none that counts.
     fn is_of(&self, payload: &str) -> Result<()> {
-        let named = self.text(PAYLOAD_DIGEST).filter(|_| self.number(PAYLOAD_ALGORITHM) == Some(SHA256));
+        // Since rpm 6 the algorithm need not be named.
+        let is_sha256 = self.number(PAYLOAD_ALGORITHM).is_none_or(|algorithm| algorithm == SHA256);
+        let named = self.text(PAYLOAD_DIGEST).filter(|_| is_sha256);
         match named {
             Some(named) if named.eq_ignore_ascii_case(payload) => Ok(()),
             Some(named) => Err(Error::refused("its payload is not the one that its header names")
