@@ -1,7 +1,7 @@
 //! Checks a bundle from the pinned keys down: each index and each package by whoever signs it, and nothing else is in it.
 
 use super::reader::walk;
-use super::{Entry, IMAGES, KEYRING, Listed, Manifest, Origin, Promised, apt, dnf, hinted, refused};
+use super::{Entry, KEYRING, Listed, Manifest, Origin, Promised, apt, dnf, hinted, is_image, refused};
 use crate::error::{Error, OrFail, Result};
 use crate::host::Look;
 use crate::trust::Index;
@@ -16,8 +16,8 @@ use std::path::Path;
 /// rpm's packages.
 const INDEX_LIMIT: u64 = 256 << 20;
 const TOTAL_LIMIT: u64 = 1 << 30;
-/// The largest keyring.
-const KEYRING_LIMIT: u64 = 1 << 20;
+/// The largest keyring, and the largest repomd.xml.
+const SMALL_LIMIT: u64 = 1 << 20;
 
 /// A bundle that is what it says it is.
 #[derive(Clone, Debug)]
@@ -69,8 +69,7 @@ fn look(
         }
         checked.origins.push(origin.clone());
     }
-    let is_package =
-        |entry: &&Entry| !indexes.contains(&entry.path) && entry.path.split('/').next() != Some(IMAGES);
+    let is_package = |entry: &&Entry| !indexes.contains(&entry.path) && !is_image(&entry.path);
     for entry in manifest.files.iter().filter(is_package) {
         let because = |reasons: Vec<String>| {
             reasons.into_iter().fold(refused(file), |error, reason| error.because(reason))
@@ -80,9 +79,22 @@ fn look(
             kept.is_signed(&entry.path, words, source, now)
                 .map_err(|error| untrusted(file, &entry.path, &error))?;
             let [name, version, architecture] = words;
-            checked.rpms.push((origin.directory.clone(), format!("{name}-{version}.{architecture}")));
+            // Without an epoch dnf would take any.
+            let epoch = if version.contains(':') { "" } else { "0:" };
+            let name = format!("{name}-{epoch}{version}.{architecture}");
+            checked.rpms.push((origin.directory.clone(), name));
         }
         checked.packages += 1;
+    }
+    let without = |origin: &&Origin| {
+        let its_own = |(directory, _): &(String, String)| *directory == origin.directory;
+        matches!(origin.index, Index::Rpm(_)) && !checked.rpms.iter().any(its_own)
+    };
+    // Whatever its list says would be shown to dnf.
+    if let Some(origin) = checked.origins.iter().find(without) {
+        return Err(
+            refused(file).because(format!("it has an index of `{}` and no package of it", origin.directory))
+        );
     }
     Ok(checked)
 }
@@ -105,12 +117,13 @@ struct Verified {
 impl Kept {
     fn see(&mut self, file: &Path, manifest: &Manifest, entry: &Entry, bytes: &mut dyn Read) -> Result<()> {
         if entry.path == KEYRING || is_index(manifest, &entry.path) {
-            let limit = if entry.path == KEYRING { KEYRING_LIMIT } else { INDEX_LIMIT };
+            let small = entry.path == KEYRING || is_repomd(&entry.path);
+            let limit = if small { SMALL_LIMIT } else { INDEX_LIMIT };
             self.takes(file, entry, entry.size, limit)?;
             let mut kept = Vec::new();
             bytes.read_to_end(&mut kept).or_fail(|| format!("cannot read `{}`", entry.path))?;
             self.small.insert(entry.path.clone(), kept);
-        } else if entry.path.ends_with(".rpm") {
+        } else if entry.path.ends_with(".rpm") && !is_image(&entry.path) {
             let rpm = RpmFile::read(bytes).map_err(|error| untrusted(file, &entry.path, &error))?;
             self.takes(file, entry, rpm.kept(), INDEX_LIMIT)?;
             self.rpms.insert(entry.path.clone(), rpm);
@@ -121,7 +134,7 @@ impl Kept {
     fn takes(&mut self, file: &Path, entry: &Entry, bytes: u64, limit: u64) -> Result<()> {
         self.bytes = self.bytes.saturating_add(bytes);
         match bytes > limit || self.bytes > TOTAL_LIMIT {
-            true => Err(refused(file).because(format!("`{}` is larger than an index may be", entry.path))),
+            true => Err(refused(file).because(format!("`{}` takes more memory than it may", entry.path))),
             false => Ok(()),
         }
     }
@@ -148,16 +161,23 @@ impl Kept {
     ) -> Result<Verified> {
         let (path, signature) = (origin.at(dnf::INDEX), origin.at(dnf::SIGNATURE));
         let repomd = self.bytes(file, &path)?;
-        let digest = |list: &str| {
-            let found = manifest.files.iter().find(|entry| entry.path == origin.at(list));
-            found.map(|entry| entry.sha256.clone())
-        };
+        let entries: BTreeMap<&str, &Entry> =
+            manifest.files.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+        let entry = |list: &str| entries.get(origin.at(list).as_str()).copied();
+        let digest = |list: &str| entry(list).map(|entry| entry.sha256.clone());
         let read = |list: &str| self.small.get(&origin.at(list)).cloned();
         let signed = self.small.get(&signature).map(Vec::as_slice);
         let index = rpm_index_at_hand(source, &repomd, signed, &digest, &read, now)
             .map_err(|error| about(error, &path, file))?;
-        let mut files: Vec<String> =
-            crate::trust::repomd::lists(&repomd)?.iter().map(|list| origin.at(list)).collect();
+        let lists = crate::trust::repomd::lists(&repomd)?;
+        let odd = |list: &&String| {
+            let large = entry(list).is_some_and(|entry| entry.size > INDEX_LIMIT);
+            !list.starts_with("repodata/") || list.ends_with(".rpm") || large
+        };
+        if let Some(odd) = lists.iter().find(odd) {
+            return Err(refused(file).because(format!("`{}` is no list of an index", origin.at(odd))));
+        }
+        let mut files: Vec<String> = lists.iter().map(|list| origin.at(list)).collect();
         files.push(path);
         if source.signed == Signed::Index {
             files.push(signature);
@@ -197,8 +217,12 @@ fn is_index(manifest: &Manifest, path: &str) -> bool {
     let below =
         |listed: &Listed| path.strip_prefix(&listed.directory).is_some_and(|rest| rest.starts_with('/'));
     let of_apt = matches!(name, "InRelease" | "Packages");
-    let of_rpm = name.starts_with("repomd.xml") || name.contains("primary.xml");
+    let of_rpm = is_repomd(path) || name.contains("primary.xml");
     (of_apt || of_rpm) && manifest.indexes.iter().any(below)
+}
+
+fn is_repomd(path: &str) -> bool {
+    path.ends_with(dnf::INDEX) || path.ends_with(dnf::SIGNATURE)
 }
 
 fn unknown(file: &Path, listed: &Listed) -> Error {
@@ -213,15 +237,15 @@ fn is_listed<'p>(
     listed: Option<&'p Vec<(&'p Origin, Promised)>>,
 ) -> std::result::Result<(&'p Origin, &'p Promised), Vec<String>> {
     let Some(listed) = listed else {
-        return Err(vec![format!("`{}` is listed in no signed index", entry.path)]);
+        return Err(vec![format!("`{}` is listed in no index", entry.path)]);
     };
     let same = |(_, one): &&(&Origin, Promised)| one.sha256 == entry.sha256 && one.size == entry.size;
     match listed.iter().find(same) {
         Some((origin, promised)) => Ok((origin, promised)),
         None => Err(vec![
-            format!("`{}` is not what was signed", entry.path),
+            format!("`{}` is not what its index lists", entry.path),
             format!("it has {} bytes with the SHA-256 {}", entry.size, entry.sha256),
-            format!("{} bytes with {} were signed", listed[0].1.size, listed[0].1.sha256),
+            format!("{} bytes with {} are listed", listed[0].1.size, listed[0].1.sha256),
         ]),
     }
 }

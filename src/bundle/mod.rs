@@ -28,7 +28,7 @@ const IMAGES: &str = "images";
 const KEYRING: &str = "keys/archive.gpg";
 const FORMAT: u32 = 1;
 
-/// What is in a bundle. Nobody has signed it: it only says what to expect, and each line of it is checked.
+/// What is in a bundle. Nobody has signed it: it only says what to expect, and each file is checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -107,8 +107,12 @@ impl Manifest {
 
     /// The archives of images, by their paths in the bundle.
     pub fn images(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|entry| entry.path.as_str()).filter(|path| path.starts_with("images/"))
+        self.files.iter().map(|entry| entry.path.as_str()).filter(|path| is_image(path))
     }
+}
+
+fn is_image(path: &str) -> bool {
+    path.strip_prefix(IMAGES).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Below the bundle's own directory, and nowhere else.

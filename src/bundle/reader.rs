@@ -133,6 +133,18 @@ fn parsed(text: &[u8]) -> std::result::Result<Manifest, String> {
     if manifest.format != FORMAT {
         return Err(format!("it is of format {}, and this rprov knows {FORMAT}", manifest.format));
     }
+    let words = [&manifest.rprov, &manifest.made, &manifest.profile, &manifest.architecture];
+    let of_indexes =
+        manifest.indexes.iter().flat_map(|index| [&index.directory, &index.suite, &index.component]);
+    if let Some(odd) =
+        words.into_iter().chain(&manifest.packages).chain(of_indexes).find(|word| !is_word(word))
+    {
+        return Err(format!("its manifest says `{}`", odd.escape_default()));
+    }
+    let indexes: BTreeSet<_> = manifest.indexes.iter().collect();
+    if indexes.len() != manifest.indexes.len() {
+        return Err("its manifest names an index twice".to_owned());
+    }
     let mut seen = BTreeSet::new();
     for entry in &manifest.files {
         if !is_plain(&entry.path) {
@@ -151,6 +163,11 @@ fn parsed(text: &[u8]) -> std::result::Result<Manifest, String> {
         }
         _ => Ok(manifest),
     }
+}
+
+/// It is shown on a terminal.
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn name<R: Read>(entry: &tar::Entry<R>) -> String {

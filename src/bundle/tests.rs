@@ -237,14 +237,14 @@ fn another_package_is_refused_also_one_that_was_signed_once() {
     swapped[2].1 = OLD.to_vec();
     place
         .written(&manifest(&signer, &swapped), &swapped)
-        .is_refused(&signer, &[DEB, "is not what was signed"]);
+        .is_refused(&signer, &[DEB, "is not what its index lists"]);
     // The manifest alone lies.
     let mut lying = manifest(&signer, &right);
     lying.files[2].sha256 = sha256(OLD);
     place.written(&lying, &right).is_refused(&signer, &[DEB, "is not what the manifest says"]);
     let mut more = right.clone();
     more.push(("docker/pool/evil.deb".into(), b"evil".to_vec()));
-    let words = ["docker/pool/evil.deb", "listed in no signed index"];
+    let words = ["docker/pool/evil.deb", "listed in no index"];
     place.written(&manifest(&signer, &more), &more).is_refused(&signer, &words);
 }
 
@@ -265,8 +265,13 @@ fn an_index_that_the_pinned_key_did_not_sign_is_refused() {
     let mut lying = manifest(&signer, &right);
     lying.indexes[0].suite = "jammy".into();
     place.written(&lying, &right).is_refused(&signer, &["jammy", "nobody is pinned"]);
+    lying.indexes = vec![manifest(&signer, &right).indexes[0].clone(); 2];
+    place.written(&lying, &right).is_refused(&signer, &["names an index twice"]);
+    lying.packages = vec!["docker-ce\n\u{1b}[1A".into()];
+    place.written(&lying, &right).is_refused(&signer, &["its manifest says `docker-ce"]);
+    lying.packages.clear();
     lying.indexes.clear();
-    place.written(&lying, &right).is_refused(&signer, &["listed in no signed index"]);
+    place.written(&lying, &right).is_refused(&signer, &["listed in no index"]);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use super::reader::walk;
 use super::{Checked, Origin, apt, dnf, hinted, refused};
 use crate::error::{Error, OrFail, Result};
-use crate::host::{Look, Offline, large_private_directory};
+use crate::host::{Look, Offline, Place, large_private_directory};
 use crate::trust::apt::AptSource;
-use crate::trust::repomd::{RpmSource, Signed};
+use crate::trust::repomd::Signed;
 use crate::trust::{self, Index};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -67,20 +67,34 @@ fn make_directories(place: &Path, path: &Path) -> Result<()> {
 }
 
 /// A source for each index, with the pinned key and no other; and the addresses that they stand for.
-fn write_sources(place: &Path, checked: &Checked) -> Result<Vec<(String, String)>> {
+fn write_sources(place: &Path, checked: &Checked) -> Result<Vec<Place>> {
     for name in ["pinned", "sources.list.d", "yum.repos.d"] {
         make_directories(place, &place.join(name).join("x"))?;
     }
     let mut places = Vec::new();
     for (number, origin) in checked.origins.iter().enumerate() {
-        let (path, text) = match &origin.index {
-            Index::Apt(index) => (format!("sources.list.d/{number}.sources"), stanza(place, origin, index)?),
+        let (path, text, key) = match &origin.index {
+            Index::Apt(index) => {
+                (format!("sources.list.d/{number}.sources"), stanza(place, origin, index)?, None)
+            }
             Index::Rpm(index) => {
-                (format!("yum.repos.d/{number}.repo"), section(place, origin, index, &checked.rpms)?)
+                let key = place.join("pinned").join(format!("{}.asc", origin.directory));
+                write(&key, &trust::armored(&index.pin)?)?;
+                let text = section(place, origin, &checked.rpms);
+                (
+                    format!("yum.repos.d/{number}.repo"),
+                    text,
+                    Some(key).filter(|_| index.signed == Signed::Packages),
+                )
             }
         };
         write(&place.join(path), text.as_bytes())?;
-        places.push((origin.index.address().to_owned(), origin.directory.clone()));
+        places.push(Place {
+            address: origin.index.address().to_owned(),
+            directory: origin.directory.clone(),
+            rpms: matches!(origin.index, Index::Rpm(_)),
+            key,
+        });
     }
     Ok(places)
 }
@@ -100,16 +114,11 @@ fn stanza(place: &Path, origin: &Origin, index: &AptSource) -> Result<String> {
     Ok(format!("{}\nCheck-Valid-Until: no\nBy-Hash: no\n", stanza.trim_end()))
 }
 
-/// An index lists more than is in the bundle: dnf is shown what is.
-fn section(place: &Path, origin: &Origin, index: &RpmSource, rpms: &[(String, String)]) -> Result<String> {
-    let key = place.join("pinned").join(format!("{}.asc", origin.directory));
-    write(&key, &trust::armored(&index.pin)?)?;
-    let checks = match index.signed {
-        Signed::Packages => "gpgcheck=1\nrepo_gpgcheck=0",
-        Signed::Index => "gpgcheck=0\nrepo_gpgcheck=1",
-    };
+/// By it dnf only resolves, and sees no more of the list than is in the bundle: what it installs are the files that were
+/// checked, for the list itself may be signed by nobody.
+fn section(place: &Path, origin: &Origin, rpms: &[(String, String)]) -> String {
     let of_it = rpms.iter().filter(|(directory, _)| *directory == origin.directory);
     let names: Vec<&str> = of_it.map(|(_, name)| name.as_str()).collect();
-    let more = format!("{checks}\ngpgkey=file://{}\nincludepkgs={}\n", key.display(), names.join(","));
-    Ok(dnf::section(origin, &format!("file://{}", place.join(&origin.directory).display()), &more))
+    let more = format!("gpgcheck=0\nincludepkgs={}\n", names.join(","));
+    dnf::section(origin, &format!("file://{}", place.join(&origin.directory).display()), &more)
 }

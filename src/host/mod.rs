@@ -9,7 +9,7 @@ mod plain;
 mod private;
 mod trusted;
 
-pub use offline::Offline;
+pub use offline::{Offline, Place};
 pub use private::{large_private_directory, private_directory, sweep};
 pub use trusted::trusted;
 

@@ -9,8 +9,19 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Offline {
     pub directory: PathBuf,
-    /// An address of the network, and the directory below ours that stands for it.
-    pub places: Vec<(String, String)>,
+    pub places: Vec<Place>,
+}
+
+/// What stands for an address of the network.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    pub address: String,
+    /// Below the directory of all.
+    pub directory: String,
+    /// Whether it has packages of rpm's.
+    pub rpms: bool,
+    /// The key file that each of these has to be signed by; without one their digests are.
+    pub key: Option<PathBuf>,
 }
 
 impl Offline {
@@ -44,10 +55,12 @@ impl Offline {
 
     /// The file that stands for an address, where there is one.
     pub fn find(&self, url: &str) -> Option<PathBuf> {
-        let (rest, place) = self.places.iter().find_map(|(address, place)| {
-            Some((url.strip_prefix(address.trim_end_matches('/'))?.strip_prefix('/')?, place))
-        })?;
-        let path = self.directory.join(place).join(rest);
+        let below = self.places.iter().filter_map(|place| {
+            Some((url.strip_prefix(place.address.trim_end_matches('/'))?.strip_prefix('/')?, place))
+        });
+        // One address may lie below another.
+        let (rest, place) = below.min_by_key(|(rest, _)| rest.len())?;
+        let path = self.directory.join(&place.directory).join(rest);
         let plain =
             Path::new(rest).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         (plain && path.is_file()).then_some(path)
@@ -80,7 +93,12 @@ mod tests {
         fs::create_dir_all(directory.path().join("docker/dists")).unwrap();
         fs::write(directory.path().join("docker/dists/InRelease"), "signed").unwrap();
         fs::write(directory.path().join("secret"), "").unwrap();
-        let places = vec![("https://a.example/ubuntu".to_owned(), "docker".to_owned())];
+        let place = |address: &str, directory: &str| Place {
+            address: address.to_owned(),
+            directory: directory.to_owned(),
+            ..Place::default()
+        };
+        let places = vec![place("https://a.example", "all"), place("https://a.example/ubuntu", "docker")];
         let offline = Offline { directory: directory.path().to_owned(), places };
         assert_eq!(offline.fetch("https://a.example/ubuntu/dists/InRelease", 6).unwrap(), b"signed");
         assert!(offline.find("https://a.example/ubuntu/./dists/InRelease").is_some());

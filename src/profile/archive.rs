@@ -80,7 +80,7 @@ impl Archive {
         let other = config.source.get(&SourceName::Archive).cloned().unwrap_or_default();
         let pin = match (other.key, carried) {
             (Some(key), _) => Pin::of_file(key.bytes)?,
-            (None, Some(bytes)) => archive.keyring.pin(bytes)?,
+            (None, Some(bytes)) => archive.keyring.with(bytes, host)?,
             (None, None) => archive.keyring.of_host(host)?,
         };
         let mut indexes = Vec::new();
@@ -139,6 +139,25 @@ impl Keyring {
         Ok(Pin { key: trust::only(bytes, &fingerprints)?, fingerprints })
     }
 
+    /// This host's own certificates, which may know of a revocation; those that it has not come from the other keyring.
+    fn with(&self, carried: &[u8], host: &dyn Look) -> Result<Pin> {
+        let Some(Ok(mut pin)) = host.read(&self.file)?.map(|bytes| self.pin(&bytes)) else {
+            return self.pin(carried);
+        };
+        let has: Vec<String> =
+            trust::certificates(&pin)?.iter().map(|cert| cert.fingerprint().to_hex()).collect();
+        let lacks: Vec<String> = pin
+            .fingerprints
+            .iter()
+            .filter(|print| !has.contains(&print.to_ascii_uppercase()))
+            .cloned()
+            .collect();
+        if let Ok(more) = trust::only(carried, &lacks) {
+            pin.key.extend(more);
+        }
+        Ok(pin)
+    }
+
     fn of_host(&self, host: &dyn Look) -> Result<Pin> {
         let bytes = host.read(&self.file)?.ok_or_else(|| {
             Error::refused("cannot check the distribution's own packages")
@@ -181,6 +200,25 @@ mod tests {
         assert_eq!(found.iter().map(|cert| cert.fingerprint().to_hex()).collect::<Vec<_>>(), [docker]);
         let error = keyring(&"0".repeat(40)).of_host(&host).expect_err("has none").to_string();
         assert!(error.contains("no key with the pinned fingerprint 0000"), "{error}");
+    }
+
+    #[test]
+    fn the_hosts_own_certificate_goes_before_the_one_that_a_bundle_carries() {
+        let revoked = include_bytes!("../../tests/fixtures/trust/revoked.asc");
+        let other = include_bytes!("../../profiles/keys/docker-rpm.asc");
+        let print = |key: &[u8]| Pin::of_file(key.to_vec()).expect("is a key").fingerprints.remove(0);
+        let mut both = keyring(&print(revoked));
+        both.fingerprints.push(Fingerprint::try_from(print(other)).expect("is whole"));
+        let host = FakeHost::new().file("/usr/share/keyrings/lab.gpg", revoked);
+        let carried = [revoked.as_slice(), other].concat();
+        let pin = both.with(&carried, &host).expect("has both");
+        let found: Vec<String> = trust::certificates(&pin)
+            .expect("are pinned")
+            .iter()
+            .map(|cert| cert.fingerprint().to_hex())
+            .collect();
+        assert_eq!(found, [print(revoked), print(other)]);
+        assert_eq!(both.with(&carried, &FakeHost::new()).expect("has both").fingerprints, pin.fingerprints);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How a repository of rpms whose index is signed becomes trusted: repomd.xml by the pinned key, the list of packages by the digest in it, each package by the digest in that.
+//! How a repository of rpms is read, and one whose index is signed becomes trusted: repomd.xml by the pinned key, the list of packages by the digest in it, each package by the digest in that.
 
 use super::{Pin, no_rollback, signed_bytes};
 use crate::error::{Error, Result};
@@ -16,6 +16,8 @@ const INDEX_LIMIT: u64 = 1 << 20;
 const LIST_LIMIT: u64 = 64 << 20;
 /// What a list of packages may unpack to, in bytes: RHEL 9's AppStream has some 150 MB.
 const UNPACKED_LIMIT: u64 = 1 << 30;
+/// The most packages that one may list; Fedora has some 70 000.
+const RECORDS_MOST: usize = 1_000_000;
 
 /// A repository, and who has to have signed what of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,34 +208,37 @@ fn primary(repomd: &[u8]) -> Result<List> {
 fn parse_index(repomd: &[u8]) -> Result<Vec<List>> {
     let mut found: Vec<List> = Vec::new();
     elements(repomd, &mut |element| {
-        if element.name == "data" {
+        if (element.name, element.depth) == ("data", 2) {
             found.push(List { kind: element.attribute("type"), ..List::default() });
         }
-        let Some(list) = found.last_mut() else { return };
+        let Some(list) = found.last_mut().filter(|_| element.depth == 3) else { return Ok(()) };
         match element.name {
             "checksum" if element.attribute("type") == "sha256" => list.sha256 = element.lower_case(),
-            "location" => list.path = element.location(),
+            "location" => list.path = element.location()?,
             "size" => list.size = element.text.parse().ok(),
             "timestamp" => list.made = element.text.parse().ok(),
             _ => {}
         }
+        Ok(())
     })?;
-    match found.iter().find(|list| !is_inside(&list.path)) {
-        Some(list) => {
-            Err(Error::refused("an index names a file elsewhere").because(format!("`{}`", mask(&list.path))))
-        }
-        None => Ok(found),
-    }
+    Ok(found)
 }
 
 /// What a list of packages says of each that it has a SHA-256 of.
 fn records(packed: &[u8], path: &str) -> Result<Vec<RpmRecord>> {
     let mut found: Vec<RpmRecord> = Vec::new();
     elements(unpacked(packed, path)?, &mut |element| {
-        if element.name == "package" {
+        if (element.name, element.depth) == ("package", 2) {
+            // One that says nothing of itself takes no room.
+            if found.last().is_some_and(|record| record.path.is_empty() || record.sha256.is_empty()) {
+                found.pop();
+            }
+            if found.len() >= RECORDS_MOST {
+                return Err(Error::refused(format!("it lists more than {RECORDS_MOST} packages")));
+            }
             found.push(RpmRecord::default());
         }
-        let Some(record) = found.last_mut() else { return };
+        let Some(record) = found.last_mut().filter(|_| element.depth == 3) else { return Ok(()) };
         match element.name {
             "name" => record.name = element.text.to_owned(),
             "arch" => record.architecture = element.text.to_owned(),
@@ -244,12 +249,13 @@ fn records(packed: &[u8], path: &str) -> Result<Vec<RpmRecord>> {
             }
             "checksum" if element.attribute("type") == "sha256" => record.sha256 = element.lower_case(),
             "size" => record.size = element.attribute("package").parse().unwrap_or_default(),
-            "location" => record.path = element.location(),
+            "location" => record.path = element.location()?,
             _ => {}
         }
+        Ok(())
     })
     .map_err(|error| error.because(format!("that is `{path}`")))?;
-    found.retain(|record| !record.sha256.is_empty() && is_inside(&record.path));
+    found.retain(|record| !record.sha256.is_empty() && !record.path.is_empty());
     Ok(found)
 }
 
@@ -260,6 +266,8 @@ fn is_inside(path: &str) -> bool {
 /// An element with the text that stands first in it.
 struct Element<'e> {
     name: &'e str,
+    /// Of the outermost it is 1.
+    depth: usize,
     start: &'e BytesStart<'e>,
     text: &'e str,
 }
@@ -274,9 +282,16 @@ impl Element<'_> {
         value.unwrap_or_default()
     }
 
-    /// With the base that it is to be read from, where it names one: that is elsewhere.
-    fn location(&self) -> String {
-        self.attribute("xml:base") + &self.attribute("href")
+    /// # Errors
+    /// It leads out of the repository, as a base that it is to be read from does.
+    fn location(&self) -> Result<String> {
+        let path = self.attribute("xml:base") + &self.attribute("href");
+        match is_inside(&path) {
+            true => Ok(path),
+            false => {
+                Err(Error::refused("an index names a file elsewhere").because(format!("`{}`", mask(&path))))
+            }
+        }
     }
 
     fn lower_case(&self) -> String {
@@ -285,13 +300,13 @@ impl Element<'_> {
 }
 
 /// Shows every element, in its order.
-fn elements(xml: impl Read, see: &mut dyn FnMut(&Element)) -> Result<()> {
+fn elements(xml: impl Read, see: &mut dyn FnMut(&Element) -> Result<()>) -> Result<()> {
     let mut reader = quick_xml::Reader::from_reader(BufReader::new(xml));
     let wrong = |error: quick_xml::Error| Error::refused("an index is not understood").because(error);
-    let (mut bytes, mut open) = (Vec::new(), None::<BytesStart<'static>>);
-    let mut show = |start: &BytesStart, text: &str| {
+    let (mut bytes, mut open, mut above) = (Vec::new(), None::<BytesStart<'static>>, 0_usize);
+    let mut show = |start: &BytesStart, text: &str, depth: usize| {
         let name = start.name();
-        see(&Element { name: name.as_ref(), start, text: text.trim() });
+        see(&Element { name: name.as_ref(), depth, start, text: text.trim() })
     };
     loop {
         bytes.clear();
@@ -301,11 +316,18 @@ fn elements(xml: impl Read, see: &mut dyn FnMut(&Element)) -> Result<()> {
             _ => String::new(),
         };
         if let Some(start) = open.take() {
-            show(&start, &text);
+            show(&start, &text, above)?;
         }
         match event {
-            Event::Start(start) => open = Some(start.into_owned()),
-            Event::Empty(start) => show(&start, ""),
+            Event::Start(start) => {
+                open = Some(start.into_owned());
+                above += 1;
+            }
+            Event::Empty(start) => show(&start, "", above + 1)?,
+            Event::End(_) => above = above.saturating_sub(1),
+            // By it another parser would read something else than this one.
+            Event::DocType(_) => return Err(Error::refused("an index has a document type")),
+            Event::Eof if above > 0 => return Err(Error::refused("an index ends too early")),
             Event::Eof => return Ok(()),
             _ => {}
         }
@@ -326,6 +348,7 @@ fn unpacked<'p>(packed: &'p [u8], path: &str) -> Result<Box<dyn Read + 'p>> {
                 .because("this version of rprov unpacks lists of packages by gzip and zstd only"));
         }
     };
+    // Cut off there, it ends too early.
     Ok(Box::new(plain.take(UNPACKED_LIMIT)))
 }
 
@@ -359,10 +382,7 @@ mod tests {
             <format><rpm:provides><rpm:entry name=\"docker\"/></rpm:provides><file>/usr/bin/d</file></format></package>\
             <package type=\"rpm\"><name>tar</name><version epoch=\"0\" ver=\"1\" rel=\"2\"/>\
             <checksum type=\"sha256\" pkgid=\"YES\">34</checksum><location href=\"tar.rpm\"/></package>\
-            <package><name>far</name><checksum type=\"sha256\">78</checksum>\
-            <location xml:base=\"https://elsewhere.example/\" href=\"far.rpm\"/></package>\
-            <package><name>out</name><checksum type=\"sha256\">56</checksum><location href=\"../out.rpm\"/></package>\
-            </metadata>";
+            <package><name>nothing</name><checksum type=\"sha\">56</checksum></package></metadata>";
         let found = records(text.as_bytes(), "primary.xml").expect("reads");
         let docker = RpmRecord {
             name: "docker-ce".into(),
@@ -374,7 +394,26 @@ mod tests {
         };
         assert_eq!(found[0], docker);
         assert_eq!((found[1].name.as_str(), found[1].version.as_str(), found.len()), ("tar", "1-2", 2));
-        assert!(records(b"<metadata><package", "primary.xml").is_err());
+        let package = |inner: &str| {
+            let text = format!(
+                "<metadata><package><name>a</name><checksum type=\"sha256\">12</checksum>{inner}</package></metadata>"
+            );
+            records(text.as_bytes(), "primary.xml")
+        };
+        // What stands deeper is of something else.
+        let found =
+            package("<location href=\"a.rpm\"/><format><location href=\"b.rpm\"/></format>").expect("reads");
+        assert_eq!(found[0].path, "a.rpm");
+        for elsewhere in
+            ["xml:base=\"https://elsewhere.example/\" href=\"a.rpm\"", "href=\"../a.rpm\"", "href=\"/a\""]
+        {
+            let error = package(&format!("<location {elsewhere}/>")).expect_err(elsewhere).to_string();
+            assert!(error.contains("an index names a file elsewhere"), "{error}");
+        }
+        for wrong in ["<metadata><package", "<metadata><package></package>", "<!DOCTYPE metadata><metadata/>"]
+        {
+            assert!(records(wrong.as_bytes(), "primary.xml").is_err(), "{wrong}");
+        }
     }
 
     #[test]

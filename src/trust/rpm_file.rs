@@ -14,6 +14,9 @@ const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
 /// The largest header that is read, in bytes; that of kernel-devel has some 4 MB.
 const HEADER_LIMIT: u64 = 32 << 20;
+/// The same of the signatures before it, and how many of them count.
+const SIGNATURES_LIMIT: u64 = 1 << 20;
+const SIGNATURES_MOST: usize = 8;
 
 /// Tags (rpm's `include/rpm/rpmtag.h`): of the signatures over the header, by the kind of key and as rpm 6 has them.
 const SIGNATURES: [u32; 2] = [268, 267];
@@ -50,11 +53,11 @@ impl RpmFile {
         if lead[..4] != LEAD_MAGIC {
             return Err(Error::refused("it is no package of rpm's"));
         }
-        let signatures = Header::read(bytes)?;
+        let signatures = Header::read(bytes, SIGNATURES_LIMIT)?;
         // The header of signatures is filled up to eight bytes.
         let padding = (8 - signatures.bytes.len() % 8) % 8;
         fill(bytes, &mut [0; 8][..padding])?;
-        let header = Header::read(bytes)?;
+        let header = Header::read(bytes, HEADER_LIMIT)?;
         let mut hasher = Sha256::new();
         std::io::copy(bytes, &mut hasher)
             .map_err(|error| Error::refused("it cannot be read").because(error))?;
@@ -73,7 +76,7 @@ impl RpmFile {
 
     /// How many bytes of it are kept.
     pub fn kept(&self) -> u64 {
-        self.header.bytes.len() as u64
+        self.signatures.iter().chain([&self.header.bytes]).map(|bytes| bytes.len() as u64).sum()
     }
 
     /// # Errors
@@ -110,16 +113,16 @@ impl Header {
     const FRONT: usize = 16;
     const ENTRY: usize = 16;
 
-    fn read(from: &mut dyn Read) -> Result<Header> {
+    fn read(from: &mut dyn Read, limit: u64) -> Result<Header> {
         let mut header = Header { bytes: vec![0; Header::FRONT] };
         fill(from, &mut header.bytes)?;
         if header.bytes[..4] != HEADER_MAGIC {
             return Err(Error::refused("its header is none of rpm's"));
         }
         let store = u64::from(header.word(12).unwrap_or_default());
-        let length = (header.entries() * Header::ENTRY) as u64 + store;
-        if length > HEADER_LIMIT {
-            return Err(Error::refused(format!("its header is larger than {} MiB", HEADER_LIMIT >> 20)));
+        let length = header.entries() as u64 * Header::ENTRY as u64 + store;
+        if length > limit {
+            return Err(Error::refused(format!("its header is larger than {} MiB", limit >> 20)));
         }
         let read = from.take(length).read_to_end(&mut header.bytes).map_err(|_| too_short())?;
         if read as u64 == length { Ok(header) } else { Err(too_short()) }
@@ -159,7 +162,7 @@ impl Header {
         });
         let lines = self.find(OPENPGP).map(|(bytes, count)| bytes.split(|byte| *byte == 0).take(count));
         let lines = lines.into_iter().flatten().filter_map(|line| data_encoding::BASE64.decode(line).ok());
-        binary.chain(lines).collect()
+        binary.chain(lines).filter(|signature| !signature.is_empty()).take(SIGNATURES_MOST).collect()
     }
 
     /// # Errors
@@ -219,6 +222,13 @@ mod tests {
         for length in (0..FILE.len()).step_by(7) {
             assert!(!taken(&FILE[..length]), "{length} of {} bytes", FILE.len());
         }
+        // A header of signatures that would fill the memory.
+        let mut bytes = FILE[..LEAD].to_vec();
+        bytes.extend(HEADER_MAGIC);
+        bytes.extend([[0; 4], [0, 0, 0, 1], [0, 0x20, 0, 0]].concat());
+        bytes.resize(bytes.len() + (2 << 20) + 16, 0);
+        let error = RpmFile::read(&mut &*bytes).expect_err("is too large").to_string();
+        assert!(error.contains("larger than 1 MiB"), "{error}");
         // Counts, offsets and lengths that lead elsewhere.
         for at in (LEAD..FILE.len() - 4).step_by(4) {
             let mut bytes = FILE.to_vec();

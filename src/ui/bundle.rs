@@ -3,6 +3,7 @@
 use crate::bundle::{Checked, Manifest, Origin};
 use crate::event::Event;
 use crate::trust::Index;
+use crate::trust::repomd::Signed;
 use std::path::Path;
 
 fn megabytes(bytes: u64) -> String {
@@ -29,16 +30,21 @@ pub fn is_whole(checked: &Checked) -> String {
 /// The same as events: a check an index, and one of all packages.
 pub fn checks(checked: &Checked) -> Vec<Event> {
     let check = |id: String, text: String| Event::Check { id, ok: true, text };
-    let index = |origin: &Origin| {
-        let text = format!("signed by {}", origin.index.pin().fingerprints.join(" or "));
-        check(format!("index {}", place(origin)), text)
-    };
+    let index = |origin: &Origin| check(format!("index {}", place(origin)), signer(origin));
     let mut checks: Vec<Event> = checked.origins.iter().map(index).collect();
     checks.push(check(
         "packages".into(),
         format!("{}, each signed for, by itself or by its index", checked.packages),
     ));
     checks
+}
+
+fn signer(origin: &Origin) -> String {
+    let what = match &origin.index {
+        Index::Rpm(index) if index.signed == Signed::Packages => "packages signed by",
+        _ => "signed by",
+    };
+    format!("{what} {}", origin.index.pin().fingerprints.join(" or "))
 }
 
 fn place(origin: &Origin) -> String {
@@ -59,15 +65,13 @@ pub fn shown(checked: &Checked, title: &str) -> String {
         manifest.architecture, manifest.made, manifest.rprov
     );
     for origin in &checked.origins {
-        let fingerprints = origin.index.pin().fingerprints.join(" or ");
-        text.push_str(&format!("  {:<40} signed by {fingerprints}\n", place(origin)));
+        text.push_str(&format!("  {:<40} {}\n", place(origin), signer(origin)));
     }
-    text.push_str(&format!("{} packages, each signed for, by itself or by its index:\n", checked.packages));
+    text.push_str(&format!("{} packages, each signed for, by itself or by its index\n", checked.packages));
+    text.push_str("asked for, by its own word:\n");
     for package in &manifest.packages {
         text.push_str(&format!("  {package}\n"));
     }
-    let along = checked.packages.saturating_sub(manifest.packages.len());
-    text.push_str(&format!("  and {along} that come along\n"));
     for image in manifest.images() {
         text.push_str(&format!("{image}: whole, and signed by nobody\n"));
     }

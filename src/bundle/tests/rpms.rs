@@ -76,9 +76,28 @@ fn a_package_of_another_key_or_another_version_is_refused_whatever_the_index_say
     let mut swapped = agreeing(HELLO, "1.0");
     swapped[2].1 = flipped;
     is_refused(&swapped, &ours, &[RPM]);
-    let mut more = agreeing(HELLO, "1.0");
-    more.push(("docker-ce-stable/Packages/more.rpm".into(), HELLO.to_vec()));
-    is_refused(&more, &ours, &["more.rpm", "is listed in no"]);
+    for path in ["docker-ce-stable/Packages/more.rpm", "images"] {
+        let mut more = agreeing(HELLO, "1.0");
+        more.push((path.into(), HELLO.to_vec()));
+        is_refused(&more, &ours, &[path, "is listed in no index"]);
+    }
+}
+
+#[test]
+fn a_package_is_no_list_of_an_index_and_an_index_without_a_package_is_none() {
+    let ours = source(KEY.to_vec(), Signed::Packages);
+    let mut evil = agreeing(HELLO, "1.0");
+    let text = String::from_utf8(evil[0].1.clone()).unwrap();
+    let data = format!(
+        "<data type=\"more\"><checksum type=\"sha256\">{}</checksum><location href=\"Packages/evil\"/></data></repomd>",
+        sha256(b"evil")
+    );
+    evil[0].1 = text.replace("</repomd>", &data).into_bytes();
+    evil.push(("docker-ce-stable/Packages/evil".into(), b"evil".to_vec()));
+    is_refused(&evil, &ours, &["docker-ce-stable/Packages/evil", "is no list of an index"]);
+    let mut without = agreeing(HELLO, "1.0");
+    without.pop();
+    is_refused(&without, &ours, &["an index of `docker-ce-stable` and no package of it"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::LocalHost;
 use crate::error::{OrFail, Result};
-use crate::host::{DNF_CACHES, DNF_PLUGINS, DNF_REPOSITORIES, DNF5_LOCKS, DnfState, Offline};
+use crate::host::{DNF_CACHES, DNF_PLUGINS, DNF_REPOSITORIES, DNF5_LOCKS, DnfState, private_directory};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct PrivateDnf {
 /// nobody. Signatures are not looked at here, which would put keys into rpm's database: that comes before the packages.
 pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
     let cannot = || "cannot make a private state for dnf".to_owned();
-    let directory = tempfile::Builder::new().prefix("rprov-dnf-").tempdir().or_fail(cannot)?;
+    let directory = private_directory("dnf").or_fail(cannot)?;
     let at = |name: &str| directory.path().join(name);
     for name in ["repositories", "history", "log"] {
         fs::create_dir(at(name)).or_fail(cannot)?;
@@ -51,6 +51,12 @@ pub fn make(state: &DnfState, host: &LocalHost) -> Result<PrivateDnf> {
     if fs::read_link(host.at(Path::new("/usr/bin/dnf"))).is_ok_and(|program| program.ends_with("dnf5")) {
         options.push(format!("system_cachedir={}", cache.display()));
     }
+    if let Some(offline) = &host.offline {
+        // dnf.conf may have sections, too.
+        options.push("*.enabled=0".to_owned());
+        let ours = offline.places.iter().filter(|place| place.rpms);
+        options.extend(ours.map(|place| format!("{}.enabled=1", place.directory)));
+    }
     options.extend(without_locks(state, host, &at("plugins"))?);
     options.extend(state.needed.iter().map(|id| format!("{id}.skip_if_unavailable=0")));
     // A stream that the plan enables is not enabled yet: versions are named exactly.
@@ -75,11 +81,10 @@ fn as_planned(state: &DnfState, host: &LocalHost, place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What makes a transaction on the host itself take its packages from a bundle and from nowhere else.
+/// What makes a transaction on the host itself take the files that it is told and nothing of any repository.
 pub fn offline(host: &LocalHost) -> Vec<String> {
-    let repositories = host.offline.as_ref().map(Offline::dnf_repositories);
-    let reposdir = repositories.map(|path| format!("--setopt=reposdir={}", path.display()));
-    reposdir.into_iter().chain(without_subscription(host)).collect()
+    let none = "--setopt=*.enabled=0".to_owned();
+    std::iter::once(none).chain(without_subscription(host)).collect()
 }
 
 /// It writes redhat.repo anew at any call of dnf, and asks the network (subscription-manager's dnf plugin).
@@ -114,7 +119,7 @@ fn cache(state: &DnfState, host: &LocalHost) -> Result<PathBuf> {
     let of_the_run = match kept.as_ref() {
         Some(kept) => kept.path().to_owned(),
         None => {
-            let made = tempfile::Builder::new().prefix("rprov-dnf-cache-").tempdir().or_fail(cannot)?;
+            let made = private_directory("dnf-cache").or_fail(cannot)?;
             // A bundle is read where it lies.
             for cache in DNF_CACHES.iter().filter(|_| host.offline.is_none()) {
                 copy_metadata(&host.at(Path::new(cache)), made.path())?;

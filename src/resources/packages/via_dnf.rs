@@ -3,16 +3,18 @@
 use super::dnf_trouble::{retrying, unresolved};
 use super::{Action, Candidate, Package, Packages, Set, Source};
 use crate::error::{Error, Exit, Result};
-use crate::host::{Command, DnfState, Look, Output, Owner, Private, Question, Touch};
+use crate::host::{Command, DnfState, Look, Offline, Output, Owner, Private, Question, Touch};
 use crate::resources::Resource;
 use crate::resources::apt::ARCHIVES;
 use crate::resources::conffiles;
 use crate::resources::dnf::{self, is_five};
+use crate::resources::file::Bytes;
+use crate::resources::group::Presence;
 use crate::resources::repository::dnf as repository;
-use crate::resources::rpm_key;
+use crate::resources::rpm_key::{self, RpmKey};
 use crate::resources::version_lock::{List, Lock};
-use crate::trust;
 use crate::trust::repomd::Signed;
+use crate::trust::{self, Pin};
 use crate::version;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,9 +122,14 @@ fn not_twice(now: &Set) -> Result<()> {
 
 /// Everything that the transaction needs; and each package of our source is held against the pinned key.
 pub fn fetch(packages: &Packages, now: &Set, state: &Set, host: &dyn Touch) -> Result<()> {
-    let specs = specs(&packages.actions_between(now, state));
+    let packages = &packages.named(host);
+    let actions = packages.actions_between(now, state);
+    let specs = specs(&actions);
     if specs.is_empty() {
         return Ok(());
+    }
+    if host.offline().is_some() {
+        return packages.files(&actions, state, host).map(drop);
     }
     make_archives(host)?;
     let private = DnfState { cache: Some(ARCHIVES.into()), ..packages.private(host)? };
@@ -136,6 +143,7 @@ pub fn fetch(packages: &Packages, now: &Set, state: &Set, host: &dyn Touch) -> R
 }
 
 pub fn set(packages: &Packages, state: &Set, host: &dyn Touch) -> Result<()> {
+    let packages = &packages.named(host);
     let now = packages.get(host)?;
     let actions = packages.actions_between(&now, state);
     if !actions.is_empty() {
@@ -232,6 +240,11 @@ fn make_archives(host: &dyn Touch) -> Result<()> {
 }
 
 impl Packages {
+    /// From a bundle everything is named, as a file that was checked: what a list says comes along is not known to be it.
+    fn named(&self, host: &dyn Look) -> Packages {
+        Packages { in_full: self.in_full || host.offline().is_some(), ..self.clone() }
+    }
+
     fn dnf_sources(&self) -> impl Iterator<Item = &repository::Source> {
         self.sources.iter().filter_map(|source| match source {
             Source::Dnf(source) => Some(source),
@@ -342,6 +355,9 @@ impl Packages {
     /// # Errors
     /// One that is not: refused. Nothing of it was run or unpacked by then.
     fn check(&self, state: &Set, host: &dyn Look) -> Result<BTreeMap<String, PathBuf>> {
+        if let Some(offline) = host.offline() {
+            return self.carried(offline, state, host);
+        }
         let mut wanted = BTreeMap::new();
         for source in self.dnf_sources() {
             let files = files_of(&repository::id(host, source)?, host)?;
@@ -361,6 +377,47 @@ impl Packages {
             }
         }
         Ok(wanted)
+    }
+
+    /// The files of a bundle that the state wants, the distribution's own among them.
+    fn carried(&self, offline: &Offline, state: &Set, host: &dyn Look) -> Result<BTreeMap<String, PathBuf>> {
+        let mut wanted = BTreeMap::new();
+        for place in offline.places.iter().filter(|place| place.rpms) {
+            let files = offline.packages(&place.directory)?;
+            match &place.key {
+                Some(key) => trust::rpm::check(host, &files, &key_of(key, host)?)?,
+                None => {
+                    for source in self.dnf_sources().filter(|source| source.id == place.directory) {
+                        repository::index(host, source)?.check(host, &files)?;
+                    }
+                }
+            }
+            let answer = host.query(&Question::RpmFiles { files: files.clone() })?;
+            let found = dnf::parse_rpm(&answer.stdout);
+            if found.len() != files.len() {
+                return Err(Error::failed("cannot ask rpm what is in the bundle").tail(&answer.stderr));
+            }
+            for ((name, version), file) in found.into_iter().zip(files) {
+                if state.get(&name).and_then(Package::version) == Some(version.as_str()) {
+                    wanted.insert(name, file);
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Each key that a bundle's packages are signed by, until the transaction is through: rpm asks for it.
+    fn lend_keys(&self, host: &dyn Touch) -> Result<()> {
+        let offline = host.offline().cloned();
+        for key in offline.iter().flat_map(|offline| &offline.places).filter_map(|place| place.key.as_ref()) {
+            let pin = key_of(key, host)?;
+            for fingerprint in pin.fingerprints {
+                let key =
+                    RpmKey { fingerprint: fingerprint.to_ascii_uppercase(), bytes: Bytes(pin.key.clone()) };
+                key.set(&Presence::Present, host)?;
+            }
+        }
+        Ok(())
     }
 
     /// What goes, goes before an old engine comes back; else it is one transaction. Everything is fetched before.
@@ -386,6 +443,7 @@ impl Packages {
         }
         if !specs.is_empty() {
             let (files, without) = self.files(actions, state, host)?;
+            self.lend_keys(host)?;
             // Where an index is signed and not its packages, their digests were held against it.
             let signed = self.dnf_sources().all(|source| source.index.signed == Signed::Packages);
             run(dnf::install(&files, &without, signed, five))?;
@@ -410,9 +468,19 @@ impl Packages {
             .map(|(n, a)| (n.clone(), a.clone()))
             .collect();
         let mut words = specs(&others);
+        if host.offline().is_some() && !words.is_empty() {
+            return Err(Error::refused(format!("cannot install {}", words.join(", ")))
+                .because("it is not in the bundle")
+                .hint("make the bundle with the options that you install with"));
+        }
         words.extend(checked.values().map(|file| file.display().to_string()));
         Ok((words, self.ids(host)?))
     }
+}
+
+fn key_of(file: &Path, host: &dyn Look) -> Result<Pin> {
+    let cannot = || Error::failed(format!("cannot read `{}`", file.display()));
+    Pin::of_file(host.read(file)?.ok_or_else(cannot)?)
 }
 
 /// What dnf would do, which may be nothing; none where it finds no way.
@@ -423,10 +491,6 @@ fn planned(answer: &Output) -> Option<dnf::Simulated> {
 
 /// The package files that were fetched from one repository: `ID-HASH/packages/`, in dnf 4 and in dnf 5.
 fn files_of(id: &str, host: &dyn Look) -> Result<Vec<PathBuf>> {
-    // dnf takes what is on the disk from where it is.
-    if let Some(offline) = host.offline() {
-        return offline.packages(id);
-    }
     let mut files = Vec::new();
     for name in host.list(Path::new(ARCHIVES))? {
         let hash = name.strip_prefix(id).and_then(|rest| rest.strip_prefix('-'));

@@ -312,7 +312,7 @@ fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
     fs::remove_file(swapped.at(&engine)).context("removing the newer")?;
     fs::copy(&deb, swapped.at(&engine)).context("putting the older in its place")?;
     swapped.measure(&engine)?;
-    is_refused("an older package", &sealed(&swapped.tar()?)?, &[&engine, "is not what was signed"])?;
+    is_refused("an older package", &sealed(&swapped.tar()?)?, &[&engine, "is not what its index lists"])?;
 
     // An index that somebody else has signed, of the same packages.
     let rogue = opened.copy()?;
@@ -346,7 +346,7 @@ fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
     let bytes = lie(&|manifest| manifest["indexes"][0]["suite"] = "sid".into())?;
     is_refused("another suite", &bytes, &["nobody is pinned for it"])?;
     let bytes = lie(&|manifest| manifest["indexes"] = Value::Array(Vec::new()))?;
-    is_refused("no index", &bytes, &["listed in no signed index"])?;
+    is_refused("no index", &bytes, &["listed in no index"])?;
 
     // A link in the place of a package.
     let linked = opened.copy()?;

@@ -11,7 +11,7 @@ use crate::keys::Key;
 use crate::lab::Lab;
 use crate::line::Line;
 use crate::scenario::Scenario;
-use crate::{Host, cargo, registry, rpm_mirror, scratch, whole_dnf};
+use crate::{Host, cargo, registry, rpm_mirror, scratch, sh, whole_dnf};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 
@@ -193,7 +193,7 @@ fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
     let swapped = opened.copy()?;
     fs::write(swapped.at(&engine), theirs("good", "docker-ce-28.5.2-1.el9.x86_64.rpm")?)?;
     swapped.measure(&engine)?;
-    is_refused("an older package", &sealed(&swapped.tar()?)?, &[&engine, "is not what was signed"])?;
+    is_refused("an older package", &sealed(&swapped.tar()?)?, &[&engine, "is not what its index lists"])?;
     // And the index agrees, too, which nobody signs.
     let index = opened.path_of("docker-ce-stable/repodata/repomd.xml")?;
     swapped.relist(&engine, &index)?;
@@ -224,6 +224,17 @@ fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
         &sealed(&flipped.tar()?)?,
         &[&along, "its payload is not the one that its header names"],
     )?;
+
+    // An index of which there is no package: its list would be shown to dnf as a whole.
+    let another = opened.copy()?;
+    let mut manifest = another.manifest()?;
+    let of_appstream = |path: &str| path.starts_with("appstream/Packages/");
+    manifest["files"]
+        .as_array_mut()
+        .context("a manifest without files")?
+        .retain(|file| !file["path"].as_str().is_some_and(of_appstream));
+    sh::write(&another.at("manifest.json"), serde_json::to_vec(&manifest)?)?;
+    is_refused("no package", &sealed(&another.tar()?)?, &["an index of `appstream` and no package of it"])?;
 
     // An index that is not the one that is named.
     let listed = opened.copy()?;
