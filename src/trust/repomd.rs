@@ -91,7 +91,7 @@ pub fn rpm_index(host: &dyn Look, source: &RpmSource, newest_accepted: Option<i6
     let url = &source.url;
     let place = format!("{url}/repodata/repomd.xml");
     let about = |error: Error| error.because(format!("that is `{}`", mask(&place)));
-    let repomd = host.fetch(&place, INDEX_LIMIT).map_err(|error| unpublished(error, url))?;
+    let repomd = repomd(host, url)?;
     let signature = host.fetch(&format!("{place}.asc"), INDEX_LIMIT).map_err(|error| match error.absent {
         true => unsigned(url),
         false => error,
@@ -105,6 +105,21 @@ pub fn rpm_index(host: &dyn Look, source: &RpmSource, newest_accepted: Option<i6
     let packed = host.fetch(&format!("{url}/{}", list.path), LIST_LIMIT)?;
     is_whole(&list, &packed)?;
     Ok(RpmIndex { records: records(&packed, &list.path)?, made })
+}
+
+/// Fetches what says that there is a repository.
+///
+/// # Errors
+/// There is none: refused.
+pub fn repomd(host: &dyn Look, url: &str) -> Result<Vec<u8>> {
+    let fetched = host.fetch(&format!("{url}/repodata/repomd.xml"), INDEX_LIMIT);
+    fetched.map_err(|error| match error.absent {
+        true => Error::refused(format!("there is no repository at `{}`", mask(url)))
+            .because("it has no `repodata/repomd.xml`")
+            .absent()
+            .hint("check the address of the source; a mirror keeps the layout of the original"),
+        false => error,
+    })
 }
 
 fn unsigned(url: &str) -> Error {
@@ -171,16 +186,6 @@ pub fn rpm_index_at_hand(
 /// The lists that an index names, by their paths below the repository.
 pub fn lists(repomd: &[u8]) -> Result<Vec<String>> {
     Ok(parse_index(repomd)?.into_iter().map(|list| list.path).collect())
-}
-
-fn unpublished(error: Error, url: &str) -> Error {
-    if !error.absent {
-        return error;
-    }
-    Error::refused(format!("there is no repository at `{}`", mask(url)))
-        .because("it has no `repodata/repomd.xml`")
-        .absent()
-        .hint("check the address of the source; a mirror keeps the layout of the original")
 }
 
 /// A file that the index names.

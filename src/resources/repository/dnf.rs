@@ -1,12 +1,11 @@
 //! A source as dnf reads it: `.repo` files below `/etc/yum.repos.d`, and the key file that one names (dnf.conf(5)).
 
 use super::{Files, Repository, Source as AnySource, accepted, place_of, shortened};
-use crate::error::{Error, Result};
-use crate::host::fetch::mask;
+use crate::error::Result;
 use crate::host::{DNF_REPOSITORIES, Look, Touch};
 use crate::resources::Resource;
 use crate::resources::file::Node;
-use crate::trust::repomd::{RpmIndex, RpmSource, Signed, rpm_index};
+use crate::trust::repomd::{RpmIndex, RpmSource, Signed, repomd, rpm_index};
 use crate::trust::{self, Pin};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -170,25 +169,12 @@ pub fn wanted(
     Ok(files)
 }
 
-/// The largest repomd.xml that is read, in bytes; the largest distributions' have some 0.01 MB.
-const INDEX_LIMIT: u64 = 1 << 20;
-
 /// Asked before anything is written: a repository that is not there would stop every later call of dnf.
 fn is_published(source: &Source, host: &dyn Look) -> Result<()> {
     if source.index.signed == Signed::Index {
         return index(host, source).map(drop);
     }
-    let url = format!("{}/repodata/repomd.xml", source.index.url);
-    match host.fetch(&url, INDEX_LIMIT) {
-        Ok(_) => Ok(()),
-        Err(error) if error.absent => {
-            Err(Error::refused(format!("there is no repository at `{}`", mask(&source.index.url)))
-                .because("it has no `repodata/repomd.xml`")
-                .absent()
-                .hint("check the address of the source; a mirror keeps the layout of the original"))
-        }
-        Err(error) => Err(error),
-    }
+    repomd(host, &source.index.url).map(drop)
 }
 
 /// The verified index of a source that signs it: never older than what was accepted before.
