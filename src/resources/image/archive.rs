@@ -116,12 +116,16 @@ fn passed<R: Read>(entries: tar::Entries<R>) -> io::Result<Found> {
         let entry = entry?;
         let path = entry.path()?.into_owned();
         match path.strip_prefix(".").unwrap_or(&path).to_str() {
+            // The engine would take the other one.
+            Some("manifest.json") if matches!(found, Found::Manifest(_)) => {
+                return Err(io::Error::other("it has two `manifest.json`"));
+            }
             Some("manifest.json") => {
                 let mut manifest = Vec::new();
                 entry.take(MANIFEST_LIMIT).read_to_end(&mut manifest)?;
-                return Ok(Found::Manifest(manifest));
+                found = Found::Manifest(manifest);
             }
-            Some("index.json" | "oci-layout") => found = Found::Layout,
+            Some("index.json" | "oci-layout") if matches!(found, Found::Neither) => found = Found::Layout,
             _ => {}
         }
     }
@@ -196,6 +200,8 @@ mod tests {
         ] {
             refused(read(&archive(&[("manifest.json", manifest)])), reason);
         }
+        let twice = [("manifest.json", TWO), ("layer.tar", "layer"), ("./manifest.json", "[]")];
+        refused(read(&archive(&twice)), "it has two `manifest.json`");
         refused(read(&archive(&[("layer.tar", "layer")])), "no `manifest.json`");
         refused(read(&archive(&[("oci-layout", "{}"), ("index.json", "{}")])), "an OCI layout without");
         refused(read(b"no tar at all"), "no archive of `docker save`");
