@@ -172,7 +172,7 @@ fn verify(run: &mut Run, file: &Path, named: &Configuration) -> Result<Exit> {
     let host = run.host(None);
     let config = install::configuration(named, &host)?;
     let library = Library::load(&host)?;
-    let checked = checked(file, None, &config, &library, &host)?;
+    let checked = checked(&from_here(file)?, None, &config, &library, &host)?;
     let profile = library.target(&checked.manifest.profile)?;
     match run.manner.json {
         true => ui::bundle::checks(&checked).into_iter().for_each(|event| run.tell(&event)),

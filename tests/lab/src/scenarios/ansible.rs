@@ -11,6 +11,9 @@ use crate::scenario::Scenario;
 use crate::tree::State;
 use crate::{Host, Output, cargo, sh};
 use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
@@ -130,12 +133,40 @@ fn alice_can(host: &Host) -> Result<()> {
 const OLDER: &str = "set -e; cd /usr/local/bin; echo older >rprov; chown alice: rprov; chmod 4710 rprov
 mkdir -m 750 /etc/rprov; cd /etc/rprov; echo '# older' >older.toml; ln -s older.toml config.toml";
 
+/// Where a key counts: nobody else can write it or what lies above it, as they can where a checkout is below /tmp.
+struct Place {
+    path: PathBuf,
+    made: bool,
+}
+
+impl Place {
+    fn of(controller: &Controller, number: u32) -> Result<Place> {
+        let home = controller.home();
+        let open = |at: &Path| fs::metadata(at).is_ok_and(|meta| meta.permissions().mode() & 0o022 != 0);
+        if !home.ancestors().any(open) {
+            return Ok(Place { path: home.to_owned(), made: false });
+        }
+        let path = PathBuf::from(format!("/run/rprov-lab-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).context("making a place for a key")?;
+        Ok(Place { path, made: true })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.made {
+            let _gone = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
 fn carries(lab: &Lab, identity: Identity) -> Result<()> {
     let controller = Controller::new(lab)?;
     let hosts = [bare(host(lab, identity)?, &controller)?];
     let [host] = &hosts;
     host.remove("/etc/rprov")?;
-    let key = controller.home().join("mirror.asc").to_string_lossy().into_owned();
+    let place = Place::of(&controller, lab.number())?;
+    let key = place.path.join("mirror.asc").to_string_lossy().into_owned();
     let config = controller.home().join("site.toml").to_string_lossy().into_owned();
     sh::write(config.as_ref(), format!("[source.docker]\nkey = \"{key}\"\n"))?;
     let options = ["--config", &config, "--user", "alice", "--no-smoke"];
