@@ -1,5 +1,6 @@
 //! One transaction of the package manager: every package that comes, goes or moves, with version and mark.
 
+mod carried;
 mod dnf_trouble;
 mod transaction;
 mod via_apt;

@@ -3,18 +3,16 @@
 use super::dnf_trouble::{retrying, unresolved};
 use super::{Action, Candidate, Package, Packages, Set, Source};
 use crate::error::{Error, Exit, Result};
-use crate::host::{Command, DnfState, Look, Offline, Output, Owner, Private, Question, Touch};
+use crate::host::{Command, DnfState, Look, Output, Owner, Private, Question, Touch};
 use crate::resources::Resource;
 use crate::resources::apt::ARCHIVES;
 use crate::resources::conffiles;
 use crate::resources::dnf::{self, is_five};
-use crate::resources::file::Bytes;
-use crate::resources::group::Presence;
 use crate::resources::repository::dnf as repository;
-use crate::resources::rpm_key::{self, RpmKey};
+use crate::resources::rpm_key;
 use crate::resources::version_lock::{List, Lock};
+use crate::trust;
 use crate::trust::repomd::Signed;
-use crate::trust::{self, Pin};
 use crate::version;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,12 +238,7 @@ fn make_archives(host: &dyn Touch) -> Result<()> {
 }
 
 impl Packages {
-    /// From a bundle everything is named, as a file that was checked: what a list says comes along is not known to be it.
-    fn named(&self, host: &dyn Look) -> Packages {
-        Packages { in_full: self.in_full || host.offline().is_some(), ..self.clone() }
-    }
-
-    fn dnf_sources(&self) -> impl Iterator<Item = &repository::Source> {
+    pub(super) fn dnf_sources(&self) -> impl Iterator<Item = &repository::Source> {
         self.sources.iter().filter_map(|source| match source {
             Source::Dnf(source) => Some(source),
             Source::Apt(_) => None,
@@ -379,47 +372,6 @@ impl Packages {
         Ok(wanted)
     }
 
-    /// The files of a bundle that the state wants, the distribution's own among them.
-    fn carried(&self, offline: &Offline, state: &Set, host: &dyn Look) -> Result<BTreeMap<String, PathBuf>> {
-        let mut wanted = BTreeMap::new();
-        for place in offline.places.iter().filter(|place| place.rpms) {
-            let files = offline.packages(&place.directory)?;
-            match &place.key {
-                Some(key) => trust::rpm::check(host, &files, &key_of(key, host)?)?,
-                None => {
-                    for source in self.dnf_sources().filter(|source| source.id == place.directory) {
-                        repository::index(host, source)?.check(host, &files)?;
-                    }
-                }
-            }
-            let answer = host.query(&Question::RpmFiles { files: files.clone() })?;
-            let found = dnf::parse_rpm(&answer.stdout);
-            if found.len() != files.len() {
-                return Err(Error::failed("cannot ask rpm what is in the bundle").tail(&answer.stderr));
-            }
-            for ((name, version), file) in found.into_iter().zip(files) {
-                if state.get(&name).and_then(Package::version) == Some(version.as_str()) {
-                    wanted.insert(name, file);
-                }
-            }
-        }
-        Ok(wanted)
-    }
-
-    /// Each key that a bundle's packages are signed by, until the transaction is through: rpm asks for it.
-    fn lend_keys(&self, host: &dyn Touch) -> Result<()> {
-        let offline = host.offline().cloned();
-        for key in offline.iter().flat_map(|offline| &offline.places).filter_map(|place| place.key.as_ref()) {
-            let pin = key_of(key, host)?;
-            for fingerprint in pin.fingerprints {
-                let key =
-                    RpmKey { fingerprint: fingerprint.to_ascii_uppercase(), bytes: Bytes(pin.key.clone()) };
-                key.set(&Presence::Present, host)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What goes, goes before an old engine comes back; else it is one transaction. Everything is fetched before.
     fn transact_rpms(&self, actions: &BTreeMap<String, Action>, state: &Set, host: &dyn Touch) -> Result<()> {
         make_archives(host)?;
@@ -476,11 +428,6 @@ impl Packages {
         words.extend(checked.values().map(|file| file.display().to_string()));
         Ok((words, self.ids(host)?))
     }
-}
-
-fn key_of(file: &Path, host: &dyn Look) -> Result<Pin> {
-    let cannot = || Error::failed(format!("cannot read `{}`", file.display()));
-    Pin::of_file(host.read(file)?.ok_or_else(cannot)?)
 }
 
 /// What dnf would do, which may be nothing; none where it finds no way.
