@@ -169,15 +169,14 @@ impl Kept {
         let signed = self.small.get(&signature).map(Vec::as_slice);
         let index = rpm_index_at_hand(source, &repomd, signed, &digest, &read, now)
             .map_err(|error| about(error, &path, file))?;
-        let lists = crate::trust::repomd::lists(&repomd)?;
         let odd = |list: &&String| {
             let large = entry(list).is_some_and(|entry| entry.size > INDEX_LIMIT);
             !list.starts_with("repodata/") || list.ends_with(".rpm") || large
         };
-        if let Some(odd) = lists.iter().find(odd) {
+        if let Some(odd) = index.lists.iter().find(odd) {
             return Err(refused(file).because(format!("`{}` is no list of an index", origin.at(odd))));
         }
-        let mut files: Vec<String> = lists.iter().map(|list| origin.at(list)).collect();
+        let mut files: Vec<String> = index.lists.iter().map(|list| origin.at(list)).collect();
         files.push(path);
         if source.signed == Signed::Index {
             files.push(signature);

@@ -147,16 +147,13 @@ impl State {
 
     /// Every index that came, with the lists that dnf took of it: those are what it takes on the host.
     pub fn held<'o>(&self, origins: &'o [Origin], host: &dyn Touch) -> Result<Vec<Held<'o>>> {
-        let mut all = Vec::new();
+        let (mut all, caches) = (Vec::new(), self.caches()?);
         for origin in origins {
             let Index::Rpm(source) = &origin.index else { continue };
             let of_it = |path: &&PathBuf| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.strip_prefix(&origin.directory)
-                    .and_then(|rest| rest.strip_prefix('-'))
-                    .is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                dnf::is_cache_of(&origin.directory, &path.file_name().unwrap_or_default().to_string_lossy())
             };
-            let Some(cache) = self.caches()?.iter().find(of_it).cloned() else { continue };
+            let Some(cache) = caches.iter().find(of_it) else { continue };
             let read = |path: &str| fs::read(cache.join(path)).ok();
             let cannot =
                 || Error::failed(format!("cannot find the index of `{}` in dnf's cache", origin.directory));
@@ -172,9 +169,9 @@ impl State {
                     Some(bytes)
                 }
             };
-            paths.extend(repomd::lists(&bytes)?.into_iter().filter(|path| cache.join(path).exists()));
             let index =
                 rpm_index_at_hand(source, &bytes, signature.as_deref(), &|_| None, &read, host.now())?;
+            paths.extend(index.lists.iter().filter(|path| cache.join(path).exists()).cloned());
             let files = paths.iter().map(|path| (origin.at(path), cache.join(path))).collect();
             all.push(Held { origin, files, promised: promised(origin, &index) });
         }

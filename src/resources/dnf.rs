@@ -17,6 +17,12 @@ pub fn is_five(host: &dyn Look) -> Result<bool> {
     Ok(program.is_some_and(|path| path.file_name().is_some_and(|name| name == "dnf5")))
 }
 
+/// Whether a directory of dnf's cache is that of a repository: `ID-0123456789abcdef`, in dnf 4 and in dnf 5.
+pub fn is_cache_of(id: &str, name: &str) -> bool {
+    let hash = name.strip_prefix(id).and_then(|rest| rest.strip_prefix('-'));
+    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// Lines of name, version and release; what rpm says of packages that are not installed is no such line.
 pub fn parse_rpm(text: &str) -> Vec<(String, String)> {
     let line =

@@ -41,6 +41,8 @@ pub enum Signed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RpmIndex {
     pub records: Vec<RpmRecord>,
+    /// The lists that it names, by their paths below the repository.
+    pub lists: Vec<String>,
     /// When its list of packages was made, in seconds since the epoch.
     pub made: i64,
 }
@@ -99,12 +101,13 @@ pub fn rpm_index(host: &dyn Look, source: &RpmSource, newest_accepted: Option<i6
     let signed_at = signed_bytes(&repomd, &signature, &source.pin, host.now()).map_err(|error| {
         about(error).or_hint("take another mirror, or name its key with `key` below its `[source]`")
     })?;
-    let list = primary(&repomd).map_err(about)?;
+    let lists = parse_index(&repomd).map_err(about)?;
+    let list = primary(&lists).map_err(about)?;
     let made = list.made.unwrap_or(signed_at);
     no_rollback(made, newest_accepted).map_err(about)?;
     let packed = host.fetch(&format!("{url}/{}", list.path), LIST_LIMIT)?;
-    is_whole(&list, &packed)?;
-    Ok(RpmIndex { records: records(&packed, &list.path)?, made })
+    is_whole(list, &packed)?;
+    Ok(RpmIndex { records: records(&packed, &list.path)?, lists: paths(&lists), made })
 }
 
 /// Fetches what says that there is a repository.
@@ -169,23 +172,16 @@ pub fn rpm_index_at_hand(
         (Signed::Index, Some(signature)) => Some(signed_bytes(repomd, signature, &source.pin, now)?),
         (Signed::Index, None) => return Err(unsigned(&source.url)),
     };
-    for list in parse_index(repomd)? {
-        match digest(&list.path) {
-            Some(found) if found != list.sha256 => return Err(unlike(&list.path)),
-            _ => {}
-        }
+    let lists = parse_index(repomd)?;
+    if let Some(list) = lists.iter().find(|list| digest(&list.path).is_some_and(|is| is != list.sha256)) {
+        return Err(unlike(&list.path));
     }
-    let list = primary(repomd)?;
+    let list = primary(&lists)?;
     let packed =
         read(&list.path).ok_or_else(|| no_list().because(format!("`{}` is not there", list.path)))?;
-    is_whole(&list, &packed).map_err(Error::for_good)?;
+    is_whole(list, &packed).map_err(Error::for_good)?;
     let made = list.made.or(signed_at).unwrap_or_default();
-    Ok(RpmIndex { records: records(&packed, &list.path)?, made })
-}
-
-/// The lists that an index names, by their paths below the repository.
-pub fn lists(repomd: &[u8]) -> Result<Vec<String>> {
-    Ok(parse_index(repomd)?.into_iter().map(|list| list.path).collect())
+    Ok(RpmIndex { records: records(&packed, &list.path)?, lists: paths(&lists), made })
 }
 
 /// A file that the index names.
@@ -205,8 +201,12 @@ fn no_list() -> Error {
     Error::refused("the index names no list of packages")
 }
 
-fn primary(repomd: &[u8]) -> Result<List> {
-    parse_index(repomd)?.into_iter().find(|list| list.kind == "primary").ok_or_else(no_list)
+fn primary(lists: &[List]) -> Result<&List> {
+    lists.iter().find(|list| list.kind == "primary").ok_or_else(no_list)
+}
+
+fn paths(lists: &[List]) -> Vec<String> {
+    lists.iter().map(|list| list.path.clone()).collect()
 }
 
 /// `<data type="primary"><checksum type="sha256">…</checksum><location href="…"/>…</data>`, once a file.
@@ -371,15 +371,16 @@ mod tests {
             <data type=\"primary\">\n<checksum type=\"sha256\">AB</checksum>\n\
             <open-checksum type=\"sha256\">cd</open-checksum>\n<location href=\"repodata/ab-primary.xml.gz\"/>\n\
             <timestamp>1795260192</timestamp>\n<size>17</size>\n</data>\n</repomd>";
-        let list = primary(repomd.as_bytes()).expect("is there");
+        let lists = parse_index(repomd.as_bytes()).expect("reads");
+        let list = primary(&lists).expect("is there");
         let found = (list.path.as_str(), list.sha256.as_str(), list.size, list.made);
         assert_eq!(found, ("repodata/ab-primary.xml.gz", "ab", Some(17), Some(1_795_260_192)));
         for outside in ["/etc/passwd", "../x", "https://elsewhere.example/x"] {
             let repomd = repomd.replace("repodata/ab-primary.xml.gz", outside);
-            assert!(primary(repomd.as_bytes()).is_err(), "{outside}");
+            assert!(parse_index(repomd.as_bytes()).is_err(), "{outside}");
         }
         let elsewhere = repomd.replace("href=\"x\"", "xml:base=\"https://elsewhere.example/\" href=\"x\"");
-        let error = primary(elsewhere.as_bytes()).expect_err("dnf would ask there").to_string();
+        let error = parse_index(elsewhere.as_bytes()).expect_err("dnf would ask there").to_string();
         assert!(error.contains("`https://elsewhere.example/x`"), "{error}");
         let text = "<metadata><package type=\"rpm\"><name>docker-ce</name><arch>x86_64</arch>\
             <version epoch=\"3\" ver=\"29.7.2\" rel=\"1.el9\"/><checksum type=\"sha256\" pkgid=\"YES\">12</checksum>\

@@ -440,8 +440,7 @@ fn planned(answer: &Output) -> Option<dnf::Simulated> {
 fn files_of(id: &str, host: &dyn Look) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for name in host.list(Path::new(ARCHIVES))? {
-        let hash = name.strip_prefix(id).and_then(|rest| rest.strip_prefix('-'));
-        if hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit())) {
+        if dnf::is_cache_of(id, &name) {
             let directory = Path::new(ARCHIVES).join(&name).join("packages");
             let names = host.list(&directory)?.into_iter().filter(|name| name.ends_with(".rpm"));
             files.extend(names.map(|name| directory.join(name)));

@@ -123,24 +123,33 @@ pub(super) fn restores(host: &Host, fresh: &crate::tree::State) -> Result<()> {
 }
 
 fn installs(lab: &Lab, identity: Identity) -> Result<()> {
-    let maker = maker(lab)?;
+    let bundle = made_alone(maker(lab)?, identity, "docker-ce=5:29.7.2")?;
+    let host = alone(lab, identity, &bundle)?;
+    let fresh = host.state()?;
+    brings_the_engine(&host)?;
+    let sources =
+        host.sh("cat /etc/apt/sources.list.d/docker.sources; apt-cache policy docker-ce")?.ok()?.stdout;
+    ensure!(sources.contains("https://download.docker.com/linux"), "{sources}");
+    ensure!(!sources.contains("copy:") && !sources.contains("Trusted"), "{sources}");
+    restores(&host, &fresh)
+}
+
+/// Made, with this engine in it, and nothing of it is left on the maker or installed there.
+pub(super) fn made_alone(maker: Host, identity: Identity, engine: &str) -> Result<PathBuf> {
     let before = maker.packages()?;
     let bundle = made(&maker, identity, &[])?;
     ensure!(maker.packages()? == before, "making a bundle installed something");
     ensure!(!maker.exists("/root/host.bundle.part"), "something of the work is left");
     let said = maker.run(VERIFY)?.ok()?;
-    ensure!(said.stdout.contains("docker-ce=5:29.7.2"), "{}", said.text());
-    drop(maker);
+    ensure!(said.stdout.contains(engine), "{}", said.text());
+    Ok(bundle)
+}
 
-    let host = alone(lab, identity, &bundle)?;
-    let fresh = host.state()?;
+/// The install works, leaves nothing unpacked, and leaves nothing to do.
+pub(super) fn brings_the_engine(host: &Host) -> Result<()> {
     let said = host.run_within(LONG, INSTALL)?;
     says(&said.ok()?, &["is whole", "no connection is made"])?;
-    engine_works(&host)?;
-    let sources =
-        host.sh("cat /etc/apt/sources.list.d/docker.sources; apt-cache policy docker-ce")?.ok()?.stdout;
-    ensure!(sources.contains("https://download.docker.com/linux"), "{sources}");
-    ensure!(!sources.contains("copy:") && !sources.contains("Trusted"), "{sources}");
+    engine_works(host)?;
     ensure!(
         host.sh("ls -d /var/tmp/rprov-* /var/cache/rprov")?.stdout.is_empty(),
         "the bundle is still unpacked"
@@ -148,7 +157,7 @@ fn installs(lab: &Lab, identity: Identity) -> Result<()> {
     for again in [INSTALL, &["rprov", "install", "--yes"]] {
         says(&host.run(again)?.ok()?, &["nothing to do"])?;
     }
-    restores(&host, &fresh)
+    Ok(())
 }
 
 fn more(lab: &Lab, identity: Identity) -> Result<()> {
@@ -169,10 +178,21 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     let bundle = made(&maker, identity, &options)?;
     let again = maker.requests_since(&asked);
     ensure!(!again.iter().any(|request| request.path.contains("/libc6_")), "what was there came again");
+    brings_more(lab, identity, &maker, &bundle, "5:28.5.2")
+}
+
+/// An older engine, the container toolkit and an image are in it, and nothing newer is to be had.
+pub(super) fn brings_more(
+    lab: &Lab,
+    identity: Identity,
+    maker: &Host,
+    bundle: &Path,
+    engine: &str,
+) -> Result<()> {
     let said = maker.run(VERIFY)?.ok()?.stdout;
     ensure!(said.contains("images/registry_lab.tar") && said.contains("nvidia-container-toolkit"), "{said}");
 
-    let host = alone(lab, identity, &bundle)?;
+    let host = alone(lab, identity, bundle)?;
     let fresh = host.state()?;
     succeeds(&host, &[INSTALL, &["--gpu=toolkit"]].concat())?;
     let packages = host.packages()?;
@@ -182,7 +202,7 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     host.run(&["docker", "image", "inspect", registry::NAME])?.ok()?;
     // What is not in the bundle is not to be had, and nothing is asked of the network.
     let newer = [INSTALL, &["--version", "29", "--upgrade"]].concat();
-    says(&host.run(&newer)?.code_is(4)?, &["the newest there is 5:28.5.2"])?;
+    says(&host.run(&newer)?.code_is(4)?, &[&format!("the newest there is {engine}")])?;
     restores(&host, &fresh)
 }
 
@@ -218,8 +238,12 @@ const ALONE: &str = "[Unit]\nBefore=network.target\n\n[Service]\nType=oneshot\nE
     [Install]\nWantedBy=sysinit.target\n";
 
 fn stopped(lab: &Lab, identity: Identity) -> Result<()> {
-    let bundle = made(&maker(lab)?, identity, &[])?;
-    let host = alone(lab, identity, &bundle)?;
+    goes_on_and_back(lab, identity, &made(&maker(lab)?, identity, &[])?)
+}
+
+/// Killed at entries of the receipt.
+pub(super) fn goes_on_and_back(lab: &Lab, identity: Identity, bundle: &Path) -> Result<()> {
+    let host = alone(lab, identity, bundle)?;
     host.with_rprov(&cargo::rprov_stop_at()?)?;
     let fresh = host.state()?;
     comes_to_its_end(&host, &[INSTALL, &["--no-smoke"]].concat())?;
@@ -276,17 +300,20 @@ fn refused(lab: &Lab, identity: Identity) -> Result<()> {
 
 // ---- tampering
 
+/// Neither installed nor taken for right, and the host is left alone.
+pub(super) fn is_refused(host: &Host, what: &str, bytes: &[u8], words: &[&str]) -> Result<()> {
+    host.note(what);
+    host.write(FILE, bytes)?;
+    leaves_all_alone(host, INSTALL, 4, &[&["error:", "hint:"], words].concat())
+        .with_context(|| what.to_owned())?;
+    host.run(VERIFY)?.code_is(4).map(drop)
+}
+
 fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
     let bundle = made(&maker(lab)?, identity, &[])?;
     let host = alone(lab, identity, &bundle)?;
     let right = fs::read(&bundle).context("reading the bundle")?;
-    let is_refused = |what: &str, bytes: &[u8], words: &[&str]| {
-        host.note(what);
-        host.write(FILE, bytes)?;
-        leaves_all_alone(&host, INSTALL, 4, &[&["error:", "hint:"], words].concat())
-            .with_context(|| what.to_owned())?;
-        host.run(VERIFY)?.code_is(4).map(drop)
-    };
+    let is_refused = |what: &str, bytes: &[u8], words: &[&str]| is_refused(&host, what, bytes, words);
     for part in 0..8 {
         let mut bytes = right.clone();
         let at = (right.len() - 1) * part / 7;

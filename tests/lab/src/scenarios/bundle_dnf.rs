@@ -1,17 +1,17 @@
 //! A bundle for hosts with dnf: made on a Debian that has dnf among its packages, installed without a route to anywhere.
 
 use super::bundle::{
-    FILE, INSTALL, Opened, VERIFY, alone, create, made, maker, pin_archive, restores, sealed,
+    FILE, Opened, VERIFY, alone, brings_more, brings_the_engine, create, goes_on_and_back, is_refused, made,
+    made_alone, maker, pin_archive, restores, sealed,
 };
-use super::common::{LONG, engine_works, host, leaves_all_alone, says, succeeds};
-use super::interruption::{comes_to_its_end, goes_back_from};
+use super::bundle_fetch::over_a_line;
+use super::common::{LONG, host, says, succeeds};
 use super::product::{QUIET, same};
 use crate::identity::Identity;
 use crate::keys::Key;
 use crate::lab::Lab;
-use crate::line::Line;
 use crate::scenario::Scenario;
-use crate::{Host, cargo, registry, rpm_mirror, scratch, sh, whole_dnf};
+use crate::{Host, registry, rpm_mirror, scratch, sh, whole_dnf};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 
@@ -67,27 +67,13 @@ fn dnf_maker(lab: &Lab) -> Result<Host> {
 }
 
 fn installs(lab: &Lab, identity: Identity) -> Result<()> {
-    let maker = dnf_maker(lab)?;
-    let before = maker.packages()?;
-    let bundle = made(&maker, identity, &[])?;
-    ensure!(maker.packages()? == before, "making a bundle installed something");
-    ensure!(!maker.exists("/root/host.bundle.part"), "something of the work is left");
-    let said = maker.run(VERIFY)?.ok()?;
-    ensure!(said.stdout.contains("docker-ce-3:29.7.2-1."), "{}", said.text());
-    drop(maker);
-
+    let bundle = made_alone(dnf_maker(lab)?, identity, "docker-ce-3:29.7.2-1.")?;
     let host = alone(lab, identity, &bundle)?;
     let fresh = host.state()?;
-    let said = host.run_within(LONG, INSTALL)?;
-    says(&said.ok()?, &["is whole", "no connection is made"])?;
-    engine_works(&host)?;
+    brings_the_engine(&host)?;
     let source = host.read("/etc/yum.repos.d/docker-ce.repo")?;
     ensure!(source.contains("baseurl=https://download.docker.com/linux/"), "{source}");
     ensure!(source.contains("gpgcheck=1"), "{source}");
-    ensure!(host.sh("ls -d /var/tmp/rprov-*")?.stdout.is_empty(), "the bundle is still unpacked");
-    for again in [INSTALL, &["rprov", "install", "--yes"]] {
-        says(&host.run(again)?.ok()?, &["nothing to do"])?;
-    }
     restores(&host, &fresh)
 }
 
@@ -103,8 +89,7 @@ fn own(lab: &Lab, identity: Identity) -> Result<()> {
     same("the maker", &before, &host.state()?, &[QUIET, &except].concat())?;
     host.run(&["ip", "link", "set", "host0", "down"])?.ok()?;
     let fresh = host.state()?;
-    succeeds(&host, INSTALL)?;
-    engine_works(&host)?;
+    brings_the_engine(&host)?;
     restores(&host, &fresh)
 }
 
@@ -116,28 +101,11 @@ fn more(lab: &Lab, identity: Identity) -> Result<()> {
     let said = maker.run(&[&create(identity)[..], &driver].concat())?.code_is(4)?;
     says(&said, &["cannot put that driver into a bundle", "leave `--driver` out"])?;
     let bundle = made(&maker, identity, &options)?;
-    let said = maker.run(VERIFY)?.ok()?.stdout;
-    ensure!(said.contains("images/registry_lab.tar") && said.contains("nvidia-container-toolkit"), "{said}");
-
-    let host = alone(lab, identity, &bundle)?;
-    let fresh = host.state()?;
-    succeeds(&host, &[INSTALL, &["--gpu=toolkit"]].concat())?;
-    let packages = host.packages()?;
-    let has =
-        |name: &str, version: &str| packages.iter().any(|(n, v)| n.starts_with(name) && v.contains(version));
-    ensure!(has("docker-ce", "28.5.2") && has("nvidia-container-toolkit", ""), "{packages:?}");
-    host.run(&["docker", "image", "inspect", registry::NAME])?.ok()?;
-    let newer = [INSTALL, &["--version", "29", "--upgrade"]].concat();
-    says(&host.run(&newer)?.code_is(4)?, &["the newest there is 3:28.5.2"])?;
-    restores(&host, &fresh)
+    brings_more(lab, identity, &maker, &bundle, "3:28.5.2")
 }
 
 fn fetch(lab: &Lab, identity: Identity) -> Result<()> {
-    let (maker, line) = (dnf_maker(lab)?, Line::start(lab)?);
-    let section = "[source.docker]\n";
-    let config = maker.read("/etc/rprov/config.toml")?;
-    let config = config.replace(section, &format!("{section}url = \"{}\"\n", line.url));
-    maker.write("/etc/rprov/config.toml", config)?;
+    let (maker, line) = over_a_line(dnf_maker(lab)?)?;
     line.break_after(40_000_000)?;
     let said = maker.run_within(LONG, &create(identity))?.code_is(5)?;
     says(&said, &["of the bundle", "goes on from there"])?;
@@ -160,27 +128,14 @@ fn fetch(lab: &Lab, identity: Identity) -> Result<()> {
 }
 
 fn stopped(lab: &Lab, identity: Identity) -> Result<()> {
-    let bundle = made(&dnf_maker(lab)?, identity, &[])?;
-    let host = alone(lab, identity, &bundle)?;
-    host.with_rprov(&cargo::rprov_stop_at()?)?;
-    let fresh = host.state()?;
-    comes_to_its_end(&host, &[INSTALL, &["--no-smoke"]].concat())?;
-    engine_works(&host)?;
-    restores(&host, &fresh)?;
-    goes_back_from(&host, &[INSTALL, &["--no-smoke"]].concat(), &fresh)
+    goes_on_and_back(lab, identity, &made(&dnf_maker(lab)?, identity, &[])?)
 }
 
 fn tampered(lab: &Lab, identity: Identity) -> Result<()> {
     let bundle = made(&dnf_maker(lab)?, identity, &[])?;
     let host = alone(lab, identity, &bundle)?;
     let right = fs::read(&bundle).context("reading the bundle")?;
-    let is_refused = |what: &str, bytes: &[u8], words: &[&str]| {
-        host.note(what);
-        host.write(FILE, bytes)?;
-        leaves_all_alone(&host, INSTALL, 4, &[&["error:", "hint:"], words].concat())
-            .with_context(|| what.to_owned())?;
-        host.run(VERIFY)?.code_is(4).map(drop)
-    };
+    let is_refused = |what: &str, bytes: &[u8], words: &[&str]| is_refused(&host, what, bytes, words);
     let opened = Opened::new(lab, &bundle)?;
     let engine = opened.path_of("/docker-ce-29")?;
     let theirs = |variant: &str, name: &str| -> Result<Vec<u8>> {

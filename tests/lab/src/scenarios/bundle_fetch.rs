@@ -39,8 +39,8 @@ pub const ALL: &[Scenario] = &[
 // ---- downloads
 
 /// A maker whose line to Docker's packages is ours to break.
-fn over_a_line(lab: &Lab) -> Result<(Host, Line)> {
-    let (maker, line) = (maker(lab)?, Line::start(lab)?);
+pub(super) fn over_a_line(maker: Host) -> Result<(Host, Line)> {
+    let line = Line::start(maker.lab())?;
     let config = maker.read("/etc/rprov/config.toml")?;
     let section = "[source.docker]\n";
     ensure!(config.contains(section), "{config}");
@@ -69,7 +69,7 @@ fn kept(maker: &Host) -> Result<u64> {
 }
 
 fn fetch(lab: &Lab, identity: Identity) -> Result<()> {
-    let (maker, line) = over_a_line(lab)?;
+    let (maker, line) = over_a_line(maker(lab)?)?;
     let create = create(identity);
     // In the middle of containerd.io, which has 34 MB.
     line.break_after(20_000_000)?;
@@ -131,7 +131,7 @@ fn ends(host: &Host, running: Running, signal: &str, words: &[&str]) -> Result<(
 }
 
 fn ended(lab: &Lab, identity: Identity) -> Result<()> {
-    let (maker, line) = over_a_line(lab)?;
+    let (maker, line) = over_a_line(maker(lab)?)?;
     let create = create(identity);
     let words = ["interrupted", "run the same command again"];
     // While apt fetches: containerd.io alone would take 34 seconds.
