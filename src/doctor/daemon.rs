@@ -325,24 +325,20 @@ fn failed(case: &Case) -> Result<Answer> {
         if result.contains("start-limit") {
             return Ok(Answer::Fine);
         }
-        if journal.trim().is_empty() && case.subject.uid != 0 {
+        if journal.trim().is_empty() && !case.subject.root_asks() {
             return Err(Error::failed(
                 "why the daemon ended stands in the journal, which this user may not read",
             ));
         }
-        let fix = Fix::told("look at its journal").types("journalctl -u docker.service -b --no-pager");
-        return Ok(Finding::new("the daemon does not come up", fix)
+        return Ok(Finding::new("the daemon ended, and the journal does not say why", try_again())
             .saw(format!("docker.service is {state} ({result})"))
             .into());
     };
     let known = explain::first(journal);
     if known.is_some_and(|cause| mended_since(case, &cause.id)) {
-        let fix = Fix::asked("start it", run_docker())
-            .then(Consequence::RestartUnit { unit: "docker.service".into() })
-            .types("systemctl reset-failed docker.service && systemctl start docker.service");
         let cause =
             "the daemon did not come up for its daemon.json, which is right by now: nobody has started it";
-        return Ok(Finding::new(cause, fix).saw(first.to_owned()).into());
+        return Ok(Finding::new(cause, try_again()).saw(first.to_owned()).into());
     }
     let cause = match known {
         Some(cause) => format!("the daemon does not come up: {}", cause.says),
@@ -356,6 +352,13 @@ fn failed(case: &Case) -> Result<Answer> {
         .saw(first.to_owned())
         .saw(format!("docker.service is {state} ({result})"))
         .into())
+}
+
+/// A start is also what tells why it fails, where nothing else does.
+fn try_again() -> Fix {
+    Fix::asked("start it", run_docker())
+        .then(Consequence::RestartUnit { unit: "docker.service".into() })
+        .types("systemctl reset-failed docker.service && systemctl start docker.service")
 }
 
 /// The journal tells of the last start; daemon.json may be another since.

@@ -94,8 +94,13 @@ impl Subject {
         }
     }
 
+    /// Whether root asks, for whomever: what is unreadable then is no secret that is kept from the caller.
+    pub fn root_asks(&self) -> bool {
+        self.as_root || self.uid == 0
+    }
+
     pub fn shown(&self) -> ShownSubject {
-        ShownSubject { user: self.user.clone(), uid: self.uid, as_root: self.as_root || self.uid == 0 }
+        ShownSubject { user: self.user.clone(), uid: self.uid, as_root: self.root_asks() }
     }
 }
 

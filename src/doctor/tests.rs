@@ -406,6 +406,19 @@ fn a_daemon_json_that_was_mended_since_the_last_start_leaves_a_daemon_to_be_star
 }
 
 #[test]
+fn a_daemon_that_ended_without_a_word_is_offered_a_start() {
+    let said = "Starting docker.service - Docker Application Container Engine...\n\
+        docker.service: Main process exited, code=exited, status=1/FAILURE\n";
+    for said in [said, ""] {
+        let report = root(&down(healthy(), said), Some("alice"), &["daemon-failed"]);
+        assert_eq!(report.findings[0].fix.class, super::Class::Asked, "{report:#?}");
+        assert!(!report.fixes["daemon-failed"].wants.is_empty());
+    }
+    let report = alice(&down(healthy(), ""), &[], &["daemon-failed"]);
+    assert!(report.findings.is_empty() && report.unknown[0].why.contains("may not read"), "{report:#?}");
+}
+
+#[test]
 fn nothing_is_quoted_from_a_home_that_is_not_the_callers() {
     let secret = "unix:///home/alice/very-secret.sock";
     let host = healthy().file("/home/alice/.profile", format!("export DOCKER_HOST={secret}\n")).file(

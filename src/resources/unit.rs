@@ -245,19 +245,31 @@ pub fn first_error(journal: &str) -> Option<&str> {
         "panic:",
         "failed to",
     ];
+    // What systemd says of any unit that ends. Its other words are a reason: no such program, killed for memory.
     let systemds = |line: &str| {
-        line.contains("start request repeated")
-            || line.contains("main process exited")
+        let begins = ["starting ", "started ", "stopping ", "stopped "];
+        let says = [
+            "main process exited",
+            "failed with result",
+            "scheduled restart job",
+            "deactivated successfully",
+            "consumed ",
+            "start request repeated",
+        ];
+        begins.iter().any(|word| line.starts_with(word))
+            || (line.contains(".service: ") && says.iter().any(|word| line.contains(word)))
             || (line.starts_with("failed to start ") && line.contains(".service"))
     };
-    let speaks = |line: &&str| {
-        let line = line.to_lowercase();
-        words.iter().any(|word| line.contains(word)) && !systemds(&line)
-    };
-    let lines: Vec<&str> = journal.lines().map(str::trim).collect();
+    let lines: Vec<(&str, String)> =
+        journal.lines().map(str::trim).map(|line| (line, line.to_lowercase())).collect();
+    let own = |line: &&(&str, String)| !line.0.is_empty() && !systemds(&line.1);
+    let speaks = |line: &&(&str, String)| words.iter().any(|word| line.1.contains(word));
     // Without such words: what it said last before it ended.
-    let end = lines.iter().position(|line| line.contains("Main process exited"));
-    lines.iter().copied().find(speaks).or_else(|| lines.get(end?.checked_sub(1)?).copied())
+    let last = || {
+        let end = lines.iter().position(|line| line.1.contains("main process exited"))?;
+        lines[..end].iter().rfind(own)
+    };
+    lines.iter().filter(own).find(speaks).or_else(last).map(|line| line.0)
 }
 
 #[cfg(test)]
@@ -271,7 +283,7 @@ mod tests {
         let journal = "Starting up\n\
             unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid character\n\
             docker.service: Main process exited, code=exited, status=1/FAILURE\n\
-            Start request repeated too quickly.";
+            docker.service: Start request repeated too quickly.";
         assert_eq!(
             first_error(journal),
             Some(
@@ -286,6 +298,16 @@ mod tests {
             docker.service: Main process exited, code=exited, status=1/FAILURE\n\
             Failed to start docker.service - Docker Application Container Engine.";
         assert_eq!(first_error(journal), Some("mkdir /proc/nowhere: no such file or directory"));
+        // The journal has lost what a process said that was gone before journald could ask whose it was.
+        let journal = "Starting docker.service - Docker Application Container Engine...\n\
+            docker.service: Main process exited, code=exited, status=1/FAILURE\n\
+            docker.service: Failed with result 'exit-code'.\n\
+            Failed to start docker.service - Docker Application Container Engine.";
+        assert_eq!(first_error(journal), None);
+        let journal = "Starting docker.service...\n\
+            docker.service: Failed to locate executable /usr/bin/dockerd: No such file or directory\n\
+            docker.service: Main process exited, code=exited, status=203/EXEC";
+        assert_eq!(first_error(journal), journal.lines().nth(1));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn unreadable(case: &Case) -> Result<Answer> {
             .into());
     }
     match case.daemon() {
-        Daemon::Unreadable(why) if case.subject.uid == 0 || case.subject.as_root => {
+        Daemon::Unreadable(why) if case.subject.root_asks() => {
             Ok(Finding::new(format!("{DAEMON_JSON} cannot be read"), Fix::told("look at it"))
                 .saw(why.clone())
                 .into())

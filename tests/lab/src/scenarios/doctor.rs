@@ -55,7 +55,7 @@ pub const ALL: &[Scenario] = &[
         about: "whatever keeps the daemon down is named once, with its consequences under it, and mended",
         on: &[Identity::Debian12, Identity::Rhel9],
         run: |lab, identity| {
-            broken(lab, identity, &["unit-", "containerd-", "docker-pid", "daemon-json", "tcp-", "second-"])
+            broken(lab, identity, &["unit-", "containerd-", "docker-pid", "daemon-", "tcp-", "second-"])
         },
     },
     Scenario {
