@@ -4,10 +4,15 @@ mod apt_state;
 mod ask;
 mod dnf_state;
 mod lists;
+mod log;
 mod progress;
+mod run;
 
+use self::log::Log;
 use self::progress::Progress;
 pub use self::progress::Rate;
+pub use self::run::{PATH, ask_program};
+use self::run::{captured, expression, finish};
 use super::fetch::{self, Fetcher, Proxies};
 use super::{
     AptState, Command, Kind, Look, Offline, Output, Owner, Private, Question, Room, Stat, Stream, Touch,
@@ -20,14 +25,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
-
-/// Where programs are looked for, whatever the caller's PATH says.
-pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Draws events: a terminal, a stream of JSON, the journal.
 pub type Sink = Box<dyn Fn(&Event)>;
@@ -64,7 +65,7 @@ impl LocalHost {
             sink,
             deadline: Instant::now() + wait,
             stop: STOP.clone(),
-            log: RefCell::new(Log { path: log, file: None }),
+            log: RefCell::new(Log::at(log)),
         }
     }
 
@@ -106,8 +107,7 @@ impl LocalHost {
 
     /// The log of this run, if any command was run.
     pub fn log_path(&self) -> Option<PathBuf> {
-        let log = self.log.borrow();
-        log.file.as_ref().map(|_| log.path.clone())
+        self.log.borrow().path().map(Path::to_owned)
     }
 
     fn at(&self, path: &Path) -> PathBuf {
@@ -134,6 +134,36 @@ impl LocalHost {
     /// What a question was answered may be another thing after a change.
     pub fn forget_answers(&self) {
         self.answers.borrow_mut().clear();
+    }
+
+    /// Runs a command whose output goes to the log, and looks now and then how far it is.
+    fn run_logged(&self, command: &Command) -> Result<Output> {
+        let mut file = self.log.borrow_mut().open()?;
+        let cannot = || format!("cannot write the log `{}`", self.log_path().unwrap_or_default().display());
+        writeln!(file, "$ {}", fetch::mask(&command.argv.join(" "))).or_fail(cannot)?;
+        let from = file.seek(SeekFrom::End(0)).or_fail(cannot)?;
+        let (out, err) = (file.try_clone().or_fail(cannot)?, file.try_clone().or_fail(cannot)?);
+        let mut progress = Progress::of(command)?;
+        let argv = progress.argv(command);
+        let running = expression(&argv, &command.env)?.stdout_file(out).stderr_file(err).start();
+        let running = running.or_fail(|| format!("cannot run `{}`", command.argv.join(" ")))?;
+        let output = finish(&running, command, || {
+            if let Some(event) = progress.news() {
+                self.tell(event);
+            }
+            // What changes nothing of the host's need not be waited for.
+            if command.harmless && self.interrupted() { Err(Error::interrupted()) } else { Ok(()) }
+        })?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(from)).or_fail(cannot)?;
+        file.read_to_end(&mut bytes).or_fail(cannot)?;
+        let stdout = String::from_utf8_lossy(&bytes).into_owned();
+        // A program may have named an address with its password, which is nothing for a log.
+        let shown = fetch::mask(&stdout);
+        if shown != stdout {
+            file.set_len(from).and_then(|()| file.write_all(shown.as_bytes())).or_fail(cannot)?;
+        }
+        Ok(Output { code: output.status.code().unwrap_or(-1), stdout, stderr: String::new() })
     }
 
     /// The place that a write goes to: behind a link, if all its parts are root's.
@@ -443,180 +473,4 @@ fn with_options(command: &Command, options: &[String]) -> Command {
     let mut command = command.clone();
     command.argv.splice(1..1, options.iter().cloned());
     command
-}
-
-/// Root's environment, and nothing else of the caller's but the proxies.
-pub(super) fn environment() -> Vec<(String, String)> {
-    let mut environment: Vec<(String, String)> =
-        [("PATH", PATH), ("LC_ALL", "C"), ("LANGUAGE", ""), ("HOME", "/root")]
-            .map(|(k, v)| (k.into(), v.into()))
-            .into();
-    for name in ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"] {
-        for name in [name.to_owned(), name.to_uppercase()] {
-            if let Ok(value) = std::env::var(&name) {
-                environment.push((name, value));
-            }
-        }
-    }
-    environment
-}
-
-/// duct's expression for an argument list: found in root's PATH, deaf to our signals, stdin closed.
-fn expression(argv: &[String], env: &[(String, String)]) -> Result<duct::Expression> {
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err(Error::failed("an empty command"));
-    };
-    let found = which::which_in(program, Some(PATH), "/").map_err(|_| {
-        Error::failed(format!("cannot run `{program}`")).because(format!("it is not in {PATH}"))
-    })?;
-    let environment: Vec<(String, String)> = environment().into_iter().chain(env.iter().cloned()).collect();
-    Ok(duct::cmd(found, arguments).full_env(environment).dir("/").stdin_null().unchecked().before_spawn(
-        |child| {
-            child.process_group(0);
-            Ok(())
-        },
-    ))
-}
-
-/// How often somebody looks how far a command is.
-const GLANCE: Duration = Duration::from_millis(200);
-
-/// Waits for a child until its time is over; then it is ended, and that is an error.
-fn finish(
-    handle: &duct::Handle,
-    command: &Command,
-    mut glance: impl FnMut() -> Result<()>,
-) -> Result<std::process::Output> {
-    let cannot = || format!("cannot run `{}`", command.argv.join(" "));
-    let end = Instant::now() + command.timeout;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if let Some(output) = handle.wait_timeout(left.min(GLANCE)).or_fail(cannot)? {
-            return Ok(output.clone());
-        }
-        if let Err(error) = glance() {
-            ask_to_end(handle).or_fail(cannot)?;
-            return Err(error);
-        }
-        if left.is_zero() {
-            handle.kill().or_fail(cannot)?;
-            let because = format!("it was not done after {} s", command.timeout.as_secs());
-            return Err(Error::try_again(cannot()).because(because));
-        }
-    }
-}
-
-/// How long a command has that was asked to end.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Asks a child and its own children to end: apt's then leave what has come as the next run can go on from. One that
-/// does not is killed.
-fn ask_to_end(handle: &duct::Handle) -> std::io::Result<()> {
-    use rustix::process::{Pid, Signal, kill_process_group};
-    let leader = handle.pids().first().and_then(|pid| i32::try_from(*pid).ok()).and_then(Pid::from_raw);
-    if let Some(leader) = leader {
-        // Whoever is gone need not be asked.
-        let _gone = kill_process_group(leader, Signal::TERM);
-    }
-    match handle.wait_timeout(GRACE)? {
-        Some(_) => Ok(()),
-        None => handle.kill(),
-    }
-}
-
-/// Runs a command and gives back what it wrote.
-pub(super) fn captured(command: &Command) -> Result<Output> {
-    let running = expression(&command.argv, &command.env)?.stdout_capture().stderr_capture().start();
-    let running = running.or_fail(|| format!("cannot run `{}`", command.argv.join(" ")))?;
-    let output = finish(&running, command, || Ok(()))?;
-    Ok(Output {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
-}
-
-/// Where the output of every command goes: a file, so that a package manager outlives us without a broken pipe.
-struct Log {
-    path: PathBuf,
-    file: Option<fs::File>,
-}
-
-/// How many logs are kept.
-const LOGS: usize = 20;
-
-impl LocalHost {
-    fn run_logged(&self, command: &Command) -> Result<Output> {
-        let mut file = self.open_log()?;
-        let cannot = || format!("cannot write the log `{}`", self.log.borrow().path.display());
-        writeln!(file, "$ {}", fetch::mask(&command.argv.join(" "))).or_fail(cannot)?;
-        let from = file.seek(SeekFrom::End(0)).or_fail(cannot)?;
-        let (out, err) = (file.try_clone().or_fail(cannot)?, file.try_clone().or_fail(cannot)?);
-        let mut progress = Progress::of(command)?;
-        let argv = progress.argv(command);
-        let running = expression(&argv, &command.env)?.stdout_file(out).stderr_file(err).start();
-        let running = running.or_fail(|| format!("cannot run `{}`", command.argv.join(" ")))?;
-        let output = finish(&running, command, || {
-            if let Some(event) = progress.news() {
-                self.tell(event);
-            }
-            // What changes nothing of the host's need not be waited for.
-            if command.harmless && self.interrupted() { Err(Error::interrupted()) } else { Ok(()) }
-        })?;
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(from)).or_fail(cannot)?;
-        file.read_to_end(&mut bytes).or_fail(cannot)?;
-        let stdout = String::from_utf8_lossy(&bytes).into_owned();
-        // A program may have named an address with its password, which is nothing for a log.
-        let shown = fetch::mask(&stdout);
-        if shown != stdout {
-            file.set_len(from).and_then(|()| file.write_all(shown.as_bytes())).or_fail(cannot)?;
-        }
-        Ok(Output { code: output.status.code().unwrap_or(-1), stdout, stderr: String::new() })
-    }
-
-    fn open_log(&self) -> Result<fs::File> {
-        let mut log = self.log.borrow_mut();
-        if log.file.is_none() {
-            let path = log.path.clone();
-            let cannot = || format!("cannot begin the log `{}`", path.display());
-            let directory = path.parent().unwrap_or(Path::new("/"));
-            fs::create_dir_all(directory).or_fail(cannot)?;
-            fs::set_permissions(directory, fs::Permissions::from_mode(0o750)).or_fail(cannot)?;
-            let mut options = fs::OpenOptions::new();
-            let file = std::os::unix::fs::OpenOptionsExt::mode(
-                options.read(true).append(true).create_new(true),
-                0o600,
-            )
-            .open(&path)
-            .or_fail(cannot)?;
-            keep_the_last(directory)?;
-            log.file = Some(file);
-        }
-        match &log.file {
-            Some(file) => file.try_clone().or_fail(|| format!("cannot use the log `{}`", log.path.display())),
-            None => Err(Error::failed("no log")),
-        }
-    }
-}
-
-fn keep_the_last(directory: &Path) -> Result<()> {
-    let cannot = || format!("cannot tidy `{}`", directory.display());
-    let mut logs = Vec::new();
-    for entry in fs::read_dir(directory).or_fail(cannot)? {
-        let path = entry.or_fail(cannot)?.path();
-        if path.extension().is_some_and(|e| e == "log") {
-            logs.push(path);
-        }
-    }
-    logs.sort();
-    for old in logs.iter().rev().skip(LOGS) {
-        fs::remove_file(old).or_fail(cannot)?;
-    }
-    Ok(())
-}
-
-/// Asks a program of the host about this program: read-only.
-pub fn ask_program(argv: &[&str]) -> Result<Output> {
-    captured(&Command::new(argv.iter().copied()).timeout(Duration::from_secs(30)))
 }

@@ -1,6 +1,7 @@
 //! A state of apt's own in a temporary directory: the host's lists and sources linked in, what the plan changes laid beside them.
 
-use super::{LocalHost, captured};
+use super::LocalHost;
+use super::run::captured;
 use crate::error::{OrFail, Result};
 use crate::host::{APT_LISTS, AptState, Command, Output, private_directory};
 use std::fs;

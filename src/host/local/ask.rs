@@ -1,6 +1,7 @@
 //! The closed list of questions, as argument lists.
 
-use super::{LocalHost, apt_state, captured, dnf_state};
+use super::run::{PATH, captured};
+use super::{LocalHost, apt_state, dnf_state};
 use crate::error::{OrFail, Result};
 use crate::host::{AptQuestion, Command, DnfQuestion, Output, Question, private_directory};
 use std::fs;
@@ -31,7 +32,7 @@ fn run(argv: Vec<String>) -> Result<Output> {
 }
 
 fn ask_for(argv: Vec<String>, patience: Duration) -> Result<Output> {
-    if argv.first().is_some_and(|program| which::which_in(program, Some(super::PATH), "/").is_err()) {
+    if argv.first().is_some_and(|program| which::which_in(program, Some(PATH), "/").is_err()) {
         return Ok(Output {
             code: NOT_FOUND,
             stderr: format!("{}: not found", argv[0]),
