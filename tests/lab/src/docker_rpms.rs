@@ -100,7 +100,6 @@ fn described(package: &str, generation: &Generation, tag: &str, root: &Path) -> 
         epoch,
         version: version.to_string(),
         release: format!("1.{tag}"),
-        noarch: false,
         fields: format!(
             "Vendor: Docker\nPackager: Docker <support@docker.com>\n{}",
             fields(package, generation, tag)
@@ -108,6 +107,7 @@ fn described(package: &str, generation: &Generation, tag: &str, root: &Path) -> 
         scripts: scripts(package),
         files: files(package).to_string(),
         root: Some(root.to_path_buf()),
+        ..Rpm::default()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod dnf_root;
 pub mod docker_rpms;
 pub mod driver;
 pub mod flat;
+pub mod foreign;
 pub mod host;
 pub mod identity;
 pub mod kernel;

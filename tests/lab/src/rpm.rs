@@ -15,6 +15,8 @@ pub struct Rpm {
     /// With the distribution's tag: `1.el9`.
     pub release: String,
     pub noarch: bool,
+    /// Another machine's, where it is not this one's.
+    pub foreign: Option<&'static str>,
     /// Lines of the preamble: `Requires: ...` and its like.
     pub fields: String,
     /// The scriptlets, as a spec has them.
@@ -27,7 +29,7 @@ pub struct Rpm {
 
 impl Rpm {
     pub fn arch(&self) -> &'static str {
-        if self.noarch { "noarch" } else { "x86_64" }
+        if self.noarch { "noarch" } else { self.foreign.unwrap_or("x86_64") }
     }
 
     /// `docker-ce-29.7.2-1.el9.x86_64.rpm`: a file's name has no epoch.
@@ -93,6 +95,7 @@ fn build_one(rpm: &Rpm, top: &Path, out: &Path) -> Result<()> {
         format!("_rpmdir {}", out.display()),
     ];
     let mut argv = vec!["rpmbuild", "-bb", "--quiet", "--clean", "--nodeps"];
+    argv.extend(rpm.foreign.iter().flat_map(|target| ["--target", target]));
     for define in DEFINES.iter().copied().chain(own.iter().map(String::as_str)) {
         argv.extend(["--define", define]);
     }

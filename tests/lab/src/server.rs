@@ -80,7 +80,7 @@ fn config(dir: &Path, cert: &Path, key: &Path, trees: &Trees) -> String {
          client_body_temp_path {at}/t1;\nproxy_temp_path {at}/t2;\nfastcgi_temp_path {at}/t3;\n\
          uwsgi_temp_path {at}/t4;\nscgi_temp_path {at}/t5;\nsendfile on;\n\
          ssl_certificate {};\nssl_certificate_key {};\n\
-         server {{ listen {}:80; root {}; location /rpm/ {{ root {}; }} location ~ ^/whole(-dnf)?/ {{ root {at}; }} location /forbidden/ {{ return 403; }} }}\n",
+         server {{ listen {}:80; root {}; location /rpm/ {{ root {}; }} location ~ ^/(whole|whole-dnf|foreign)/ {{ root {at}; }} location /forbidden/ {{ return 403; }} }}\n",
         cert.display(),
         key.display(),
         net::GATEWAY,

@@ -147,13 +147,13 @@ impl Stub {
             epoch: self.epoch,
             version: self.version.clone(),
             release: self.revision.clone(),
-            noarch: false,
             fields: self.fields.clone(),
             scripts: scripts
                 .map(|(name, when, shell)| format!("{name}\nif {when}; then\n{shell}fi\n\n"))
                 .collect(),
             files: listed.collect(),
             root: Some(root),
+            ..Rpm::default()
         })
     }
 }

@@ -1,15 +1,19 @@
-//! What goes into a bundle, and how: archives of several images, and downloads that break off, are watched, or are ended.
+//! What goes into a bundle, and how: for another architecture, archives of several images, and downloads that break off,
+//! are watched, or are ended.
 
-use super::bundle::{FILE, INSTALL, VERIFY, alone, create, made, maker, without_network};
+use super::bundle::{
+    FILE, INSTALL, Opened, VERIFY, alone, create, made, maker, pin_archive, without_network,
+};
 use super::by_hand;
 use super::common::{LONG, UNINSTALL, host, leaves_all_alone, says, succeeds};
 use super::product::QUIET;
 use crate::identity::Identity;
+use crate::keys::Key;
 use crate::lab::Lab;
 use crate::line::Line;
 use crate::run::Running;
 use crate::scenario::Scenario;
-use crate::{Host, Output, registry, sh};
+use crate::{Host, Output, foreign, registry, scratch, sh};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::PathBuf;
@@ -21,6 +25,12 @@ pub const ALL: &[Scenario] = &[
         about: "a download that broke off in the middle of a package goes on from there, and how far it is shows on a terminal alone",
         on: &[Identity::Debian12],
         run: fetch,
+    },
+    Scenario {
+        name: "bundle-foreign",
+        about: "a bundle for machines of another architecture has that one's packages, and this one is not taken for such",
+        on: &[Identity::Debian12],
+        run: foreign,
     },
     Scenario {
         name: "bundle-ended",
@@ -36,16 +46,50 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
+// ---- for others
+
+fn foreign(lab: &Lab, identity: Identity) -> Result<()> {
+    foreign::serve(lab)?;
+    let maker = host(lab, identity)?;
+    scratch::install(&maker, "dnf")?;
+    pin_archive(&maker, &format!("url = \"{}\"\n", foreign::ADDRESS))?;
+    docker_from(&maker, foreign::ADDRESS)?;
+    for (of, engine, key) in [
+        (Identity::Ubuntu2404, "docker-ce=29.7.2", Key::Docker),
+        (Identity::Rhel9, "docker-ce-29.7.2-1.el9", Key::DockerRpm),
+    ] {
+        maker.write("/etc/rprov/keys/lab.asc", lab.public(key)?)?;
+        let create = ["rprov", "bundle", "create", "--for", of.name(), "--arch", "arm64", "-o", FILE];
+        succeeds(&maker, &create)?;
+        let said = maker.run(VERIFY)?.ok()?.stdout;
+        ensure!(said.contains(", arm64; made") && said.contains(engine), "{said}");
+        let bundle = lab.dir().join(format!("{}-arm64.bundle", of.name()));
+        fs::copy(maker.at(FILE), &bundle).context("taking the bundle out")?;
+        let opened = Opened::new(lab, &bundle)?;
+        opened.path_of("/libxtables")?;
+        ensure!(opened.path_of("/hello").is_err(), "what nobody needs is in it");
+        let host = host(lab, of)?;
+        without_network(&host, &bundle)?;
+        let words = format!("it is for {0} on arm64, and this is {0} on amd64", of.name());
+        leaves_all_alone(&host, INSTALL, 4, &[&words, "--arch amd64"])?;
+    }
+    Ok(())
+}
+
 // ---- downloads
+
+/// Lets a maker have Docker's packages from somewhere else.
+fn docker_from(maker: &Host, url: &str) -> Result<()> {
+    let config = maker.read("/etc/rprov/config.toml")?;
+    let section = "[source.docker]\n";
+    ensure!(config.contains(section), "{config}");
+    maker.write("/etc/rprov/config.toml", config.replace(section, &format!("{section}url = \"{url}\"\n")))
+}
 
 /// A maker whose line to Docker's packages is ours to break.
 pub(super) fn over_a_line(maker: Host) -> Result<(Host, Line)> {
     let line = Line::start(maker.lab())?;
-    let config = maker.read("/etc/rprov/config.toml")?;
-    let section = "[source.docker]\n";
-    ensure!(config.contains(section), "{config}");
-    let config = config.replace(section, &format!("{section}url = \"{}\"\n", line.url));
-    maker.write("/etc/rprov/config.toml", config)?;
+    docker_from(&maker, &line.url)?;
     Ok((maker, line))
 }
 
