@@ -3,7 +3,7 @@
 use super::reader::walk;
 use super::{Entry, KEYRING, Listed, Manifest, Origin, Promised, apt, dnf, hinted, is_image, refused};
 use crate::error::{Error, OrFail, Result};
-use crate::host::Look;
+use crate::host::Touch;
 use crate::trust::Index;
 use crate::trust::apt::{AptSource, index_at_hand};
 use crate::trust::repomd::{RpmSource, Signed, rpm_index_at_hand};
@@ -39,7 +39,7 @@ pub struct Checked {
 pub fn check(
     file: &Path,
     origins: impl FnOnce(&Manifest, Option<&[u8]>) -> Result<Vec<Origin>>,
-    host: &dyn Look,
+    host: &dyn Touch,
 ) -> Result<Checked> {
     hinted(look(file, origins, host))
 }
@@ -47,10 +47,11 @@ pub fn check(
 fn look(
     file: &Path,
     origins: impl FnOnce(&Manifest, Option<&[u8]>) -> Result<Vec<Origin>>,
-    host: &dyn Look,
+    host: &dyn Touch,
 ) -> Result<Checked> {
     let (mut kept, now) = (Kept::default(), host.now());
-    let manifest = walk(file, host, &mut |manifest, entry, bytes| kept.see(file, manifest, entry, bytes))?;
+    let manifest =
+        walk(file, "checking", host, &mut |manifest, entry, bytes| kept.see(file, manifest, entry, bytes))?;
     let known = origins(&manifest, kept.small.get(KEYRING).map(Vec::as_slice))?;
     let mut indexes = BTreeSet::from([KEYRING.to_owned()]);
     let mut promised: BTreeMap<String, Vec<(&Origin, Promised)>> = BTreeMap::new();

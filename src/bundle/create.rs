@@ -85,7 +85,6 @@ pub fn create(asked: &Asked, host: &dyn Touch) -> Result<Manifest> {
     host.tell(Event::Step { title: "the bundle".into(), number: 2, of: 2 });
     let place = work.join("bundle");
     writer::write(&place, &manifest, &sources, host)?;
-    host.tell(Event::Progress { percent: 100.0, text: "written, and checked once more".into() });
     check(&place, |_, _| Ok(asked.origins.clone()), host)?;
     fs::rename(&place, asked.output).or_fail(|| format!("cannot write `{}`", asked.output.display()))?;
     fs::remove_dir_all(&work).or_fail(cannot)?;

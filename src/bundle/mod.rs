@@ -4,6 +4,7 @@ mod apt;
 pub mod check;
 pub mod create;
 pub mod dnf;
+mod far;
 mod images;
 mod reader;
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Reads a bundle from its first byte to its last, and takes nothing that is not exactly as `rprov bundle create` writes it.
 
+use super::far::Far;
 use super::writer::{SEAL, seal};
 use super::{Entry, FORMAT, MANIFEST, Manifest, hinted, is_plain, refused};
 use crate::error::{Error, OrFail, Result};
-use crate::host::{Look, Stream};
+use crate::host::{Look, Stream, Touch};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -21,9 +22,9 @@ const WINDOW: u32 = 27;
 const BLOCK: usize = 512;
 
 /// The manifest of a bundle, whose file is then read again as a whole.
-pub fn manifest(file: &Path, host: &dyn Look) -> Result<Manifest> {
+pub fn manifest(file: &Path, host: &dyn Touch) -> Result<Manifest> {
     let mut found = None;
-    hinted(walk_until(file, host, &mut |manifest, _, _| {
+    hinted(walk_until(file, "reading", host, &mut |manifest, _, _| {
         found = Some(manifest.clone());
         Ok(false)
     }))?;
@@ -31,21 +32,24 @@ pub fn manifest(file: &Path, host: &dyn Look) -> Result<Manifest> {
 }
 
 /// Shows each file of a bundle in its order, as it streams by; what the visitor leaves unread is read all the same.
+/// `doing` is what somebody who waits is told of it.
 ///
 /// # Errors
 /// Anything that is not as the manifest says, or as a bundle is written: refused. By then the visitor has seen the
 /// files before it, and the bytes of that one.
 pub fn walk(
     file: &Path,
-    host: &dyn Look,
+    doing: &'static str,
+    host: &dyn Touch,
     visit: &mut dyn FnMut(&Manifest, &Entry, &mut dyn Read) -> Result<()>,
 ) -> Result<Manifest> {
-    walk_until(file, host, &mut |manifest, entry, bytes| visit(manifest, entry, bytes).map(|()| true))
+    walk_until(file, doing, host, &mut |manifest, entry, bytes| visit(manifest, entry, bytes).map(|()| true))
 }
 
 fn walk_until(
     file: &Path,
-    host: &dyn Look,
+    doing: &'static str,
+    host: &dyn Touch,
     visit: &mut dyn FnMut(&Manifest, &Entry, &mut dyn Read) -> Result<bool>,
 ) -> Result<Manifest> {
     let damaged = |error: io::Error| refused(file).because(format!("it cannot be unpacked: {error}"));
@@ -65,10 +69,11 @@ fn walk_until(
     let mut text = Vec::new();
     (&mut first).take(MANIFEST_LIMIT + 1).read_to_end(&mut text).map_err(damaged)?;
     let manifest = parsed(&text).map_err(|why| refused(file).because(why))?;
+    let far = Far::new(doing, manifest.size(), host);
     for entry in &manifest.files {
         let mut found = next(&entry.path)?;
         is_file(&found, &entry.path, Some(entry.size)).map_err(|why| refused(file).because(why))?;
-        let mut hashing = Hashing::new(&mut found);
+        let mut hashing = Hashing::new(far.counts(&mut found));
         let all = visit(&manifest, entry, &mut hashing)?;
         if !all {
             return Ok(manifest);
@@ -82,6 +87,7 @@ fn walk_until(
                 .because(format!("it has the SHA-256 {found}, and {} is written there", entry.sha256)));
         }
     }
+    far.over();
     if let Some(more) = entries.next() {
         let name = more.map(|entry| name(&entry)).unwrap_or_else(|error| error.to_string());
         return Err(refused(file).because(format!("it holds `{name}`, which its manifest does not name")));

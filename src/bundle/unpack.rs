@@ -3,7 +3,7 @@
 use super::reader::walk;
 use super::{Checked, Origin, apt, dnf, hinted, refused};
 use crate::error::{Error, OrFail, Result};
-use crate::host::{Look, Offline, Place, large_private_directory};
+use crate::host::{Offline, Place, Touch, large_private_directory};
 use crate::trust::apt::AptSource;
 use crate::trust::repomd::Signed;
 use crate::trust::{self, Index};
@@ -26,7 +26,7 @@ impl Unpacked {
 
 /// # Errors
 /// There is no room; or the file is no longer what was checked.
-pub fn unpack(file: &Path, checked: &Checked, host: &dyn Look) -> Result<Unpacked> {
+pub fn unpack(file: &Path, checked: &Checked, host: &dyn Touch) -> Result<Unpacked> {
     let cannot = || format!("cannot unpack the bundle `{}`", file.display());
     let directory = large_private_directory("bundle").or_fail(cannot)?;
     let place = directory.path();
@@ -41,7 +41,7 @@ pub fn unpack(file: &Path, checked: &Checked, host: &dyn Look) -> Result<Unpacke
             room.bytes_free >> 20
         )));
     }
-    hinted(walk(file, host, &mut |manifest, entry, bytes| {
+    hinted(walk(file, "unpacking", host, &mut |manifest, entry, bytes| {
         if *manifest != checked.manifest {
             return Err(refused(file).because("it is not the one that was checked a moment ago"));
         }

@@ -1,16 +1,14 @@
 //! Writes a bundle: a tar of plain files, the manifest first, in one frame of zstd, and the digest of that behind it.
 
+use super::far::Far;
 use super::{Entry, MANIFEST, Manifest};
 use crate::error::{Error, OrFail, Result};
-use crate::event::Event;
 use crate::host::{Look, Stream, Touch};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Packages are compressed already: more effort would gain nothing.
 const LEVEL: i32 = 6;
@@ -49,13 +47,13 @@ pub fn write(place: &Path, manifest: &Manifest, sources: &[PathBuf], host: &dyn 
     encoder.include_checksum(true).or_fail(cannot)?;
     let mut tar = tar::Builder::new(encoder);
     let text = serde_json::to_vec_pretty(manifest).or_fail(cannot)?;
-    let far = Cell::new(Far { done: 0, of: manifest.size(), began: Instant::now(), told: None });
+    let far = Far::new("writing", manifest.size(), host);
     append(&mut tar, MANIFEST, text.len() as u64, &text[..]).or_fail(cannot)?;
     for (entry, source) in manifest.files.iter().zip(sources) {
-        let bytes = Told { inner: opened(source, host)?, far: &far, host };
-        append(&mut tar, &entry.path, entry.size, bytes)
+        append(&mut tar, &entry.path, entry.size, far.counts(opened(source, host)?))
             .or_fail(|| format!("cannot put `{}` into the bundle", entry.path))?;
     }
+    far.over();
     let out = tar.into_inner().and_then(|encoder| encoder.finish()).or_fail(cannot)?;
     let digest: [u8; 32] = out.hasher.finalize().into();
     let mut file = out.inner;
@@ -91,53 +89,5 @@ impl<W: Write> Write for Hashed<W> {
     }
     fn flush(&mut self) -> std::io::Result<()> {
         self.inner.flush()
-    }
-}
-
-/// How often somebody is told how far it is.
-const GLANCE: Duration = Duration::from_millis(200);
-
-/// How far all files together are.
-#[derive(Clone, Copy)]
-struct Far {
-    done: u64,
-    of: u64,
-    began: Instant,
-    told: Option<Instant>,
-}
-
-impl Far {
-    fn event(&self) -> Event {
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        let rate = megabytes(self.done) / self.began.elapsed().as_secs_f64().max(0.001);
-        Event::Progress {
-            percent: 100.0 * self.done as f64 / self.of.max(1) as f64,
-            text: format!(
-                "writing, {:.1} of {:.1} MB at {rate:.1} MB/s",
-                megabytes(self.done),
-                megabytes(self.of)
-            ),
-        }
-    }
-}
-
-/// Tells how far it is as it is read: images may be large.
-struct Told<'a, R> {
-    inner: R,
-    far: &'a Cell<Far>,
-    host: &'a dyn Touch,
-}
-
-impl<R: Read> Read for Told<'_, R> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let length = self.inner.read(into)?;
-        let mut far = self.far.get();
-        far.done += length as u64;
-        if far.told.is_none_or(|told| told.elapsed() >= GLANCE) {
-            far.told = Some(Instant::now());
-            self.host.tell(far.event());
-        }
-        self.far.set(far);
-        Ok(length)
     }
 }

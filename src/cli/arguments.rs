@@ -205,6 +205,16 @@ pub enum BundleCommand {
         #[command(flatten)]
         configuration: Configuration,
     },
+    /// Show what install from one would change, without a network
+    Plan {
+        /// What `rprov bundle create` wrote
+        file: PathBuf,
+        #[command(flatten)]
+        wanted: Wanted,
+        /// Exit with 3 if there is something to change
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Make this machine a Docker host from one, without a network
     Install {
         /// What `rprov bundle create` wrote
@@ -216,6 +226,17 @@ pub enum BundleCommand {
         #[command(flatten)]
         end: End,
     },
+}
+
+impl BundleCommand {
+    /// What a run of it does, by the name that the log and the receipt have.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            BundleCommand::Create { .. } | BundleCommand::Verify { .. } => "bundle",
+            BundleCommand::Plan { .. } => "plan",
+            BundleCommand::Install { .. } => "install",
+        }
+    }
 }
 
 /// What a bundle is made of.

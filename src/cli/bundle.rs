@@ -23,7 +23,12 @@ pub fn bundle(run: &mut Run, command: &BundleCommand) -> Result<Exit> {
     match command {
         BundleCommand::Create { fetched } => or_ended(create(run, fetched), &host),
         BundleCommand::Verify { file, configuration } => or_ended(verify(run, file, configuration), &host),
+        BundleCommand::Plan { file, wanted, exit_code } => {
+            let _goes_with_the_run = or_ended(unpack(run, file, wanted), &host)?;
+            install::plan(run, wanted, *exit_code)
+        }
         BundleCommand::Install { file, wanted, changing, end } => {
+            super::may_change(&facts::gather(&host)?)?;
             let _goes_with_the_run = or_ended(unpack(run, file, wanted), &host)?;
             install::install(run, wanted, changing, *end)
         }
@@ -182,11 +187,12 @@ fn verify(run: &mut Run, file: &Path, named: &Configuration) -> Result<Exit> {
 }
 
 /// What is installed from then on: the plan, the questions and the changes are those of any install.
+///
+/// The host is left as it is: it is a directory of this run's that is written.
 fn unpack(run: &mut Run, file: &Path, wanted: &Wanted) -> Result<Unpacked> {
     let file = &from_here(file)?;
     let host = run.host(None);
     let facts = facts::gather(&host)?;
-    super::may_change(&facts)?;
     let library = Library::load(&host)?;
     let config = install::configuration(&wanted.configuration, &host)?;
     is_for(&bundle::manifest(file, &host)?, &facts, &library)?;
@@ -218,7 +224,7 @@ fn checked(
     mirror: Option<&String>,
     config: &Config,
     library: &Library,
-    host: &dyn Look,
+    host: &dyn Touch,
 ) -> Result<Checked> {
     let known = |manifest: &Manifest, carried: Option<&[u8]>| {
         let profile = library.target(&manifest.profile).map_err(Error::for_good)?;

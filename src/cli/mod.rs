@@ -19,7 +19,7 @@ mod verify;
 
 use crate::error::{Error, Exit, OrFail, Result};
 use crate::facts;
-use arguments::{BundleCommand, Cli, Command};
+use arguments::{Cli, Command};
 use clap::CommandFactory;
 use run::Run;
 
@@ -57,8 +57,7 @@ pub fn run(cli: Cli) -> Exit {
             Run::new("render", manner).carry_out(|run| render::render(run, &command))
         }
         Command::Bundle { command } => {
-            let verb = if matches!(command, BundleCommand::Install { .. }) { "install" } else { "bundle" };
-            Run::new(verb, manner).carry_out(|run| bundle::bundle(run, &command))
+            Run::new(command.verb(), manner).carry_out(|run| bundle::bundle(run, &command))
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::event::{Event, Line, PlannedStep, Sign};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::time::Duration;
 
@@ -13,12 +13,22 @@ pub struct Terminal {
     verbose: bool,
     /// The step in hand, on a terminal.
     spinner: RefCell<Option<ProgressBar>>,
+    /// It is of no step: it ends with what it shows.
+    between: Cell<bool>,
     waiting: RefCell<String>,
 }
 
 impl Terminal {
     pub fn new(color: bool, alive: bool, quiet: bool, verbose: bool) -> Terminal {
-        Terminal { color, alive, quiet, verbose, spinner: RefCell::default(), waiting: RefCell::default() }
+        Terminal {
+            color,
+            alive,
+            quiet,
+            verbose,
+            spinner: RefCell::default(),
+            between: Cell::default(),
+            waiting: RefCell::default(),
+        }
     }
 
     pub fn draw(&self, event: &Event) {
@@ -64,6 +74,10 @@ impl Terminal {
         self.over(true);
         let place = if of > 1 { format!("[{number}/{of}] ") } else { String::new() };
         self.say(&format!("{place}{}", self.paint(title, BOLD)));
+        self.spin();
+    }
+
+    fn spin(&self) {
         if self.alive && !self.quiet {
             let style = ProgressStyle::with_template("      {spinner} {elapsed} {msg}");
             let spinner = ProgressBar::new_spinner();
@@ -93,8 +107,15 @@ impl Terminal {
     }
 
     fn progress(&self, percent: f64, text: &str) {
+        if self.spinner.borrow().is_none() {
+            self.between.set(true);
+            self.spin();
+        }
         if let Some(spinner) = &*self.spinner.borrow() {
             spinner.set_message(format!("{percent:3.0} % {text}"));
+        }
+        if percent >= 100.0 && self.between.take() {
+            self.over(true);
         }
     }
 

@@ -4,6 +4,7 @@
 use super::common::{LONG, engine_works, host, leaves_all_alone, packages_are_whole, says, succeeds};
 use super::gpu_driver::{card_works, machine, resumed};
 use super::interruption::{PURGE, comes_to_its_end, goes_back_from};
+use super::product::{QUIET, same};
 use super::uninstall::{EXCEPTIONS, back};
 use crate::card::Card;
 use crate::identity::Identity;
@@ -67,6 +68,7 @@ pub const ALL: &[Scenario] = &[
 
 pub(super) const FILE: &str = "/root/host.bundle";
 pub(super) const INSTALL: &[&str] = &["rprov", "bundle", "install", FILE, "--yes"];
+const PLAN: &[&str] = &["rprov", "bundle", "plan", FILE, "--exit-code"];
 pub(super) const VERIFY: &[&str] = &["rprov", "bundle", "verify", FILE];
 
 /// The distribution's own packages are the lab's here, as Docker's are: both keys are the administrator's.
@@ -147,6 +149,12 @@ pub(super) fn made_alone(maker: Host, identity: Identity, engine: &str) -> Resul
 
 /// The install works, leaves nothing unpacked, and leaves nothing to do.
 pub(super) fn brings_the_engine(host: &Host) -> Result<()> {
+    let before = host.state()?;
+    let planned = host.run_within(LONG, PLAN)?.code_is(3)?;
+    says(&planned, &["is whole", "no connection is made"])?;
+    let logs = [("/var/log/*", "logs: what the lab asks dnf")];
+    same("a plan", &before, &host.state()?, &[QUIET, &logs].concat())?;
+    ensure!(planned.stdout.contains("+ docker-ce"), "{}", planned.text());
     let said = host.run_within(LONG, INSTALL)?;
     says(&said.ok()?, &["is whole", "no connection is made"])?;
     engine_works(host)?;
@@ -157,7 +165,7 @@ pub(super) fn brings_the_engine(host: &Host) -> Result<()> {
     for again in [INSTALL, &["rprov", "install", "--yes"]] {
         says(&host.run(again)?.ok()?, &["nothing to do"])?;
     }
-    Ok(())
+    host.run(PLAN)?.ok().map(drop)
 }
 
 fn more(lab: &Lab, identity: Identity) -> Result<()> {
@@ -275,11 +283,11 @@ fn refused(lab: &Lab, identity: Identity) -> Result<()> {
     says(&said.code_is(4)?, &["this machine has no `dnf`", "install the package `dnf`"])?;
     // Nobody needs to be root for it.
     maker.add_user("alice")?;
-    let line =
-        "rprov bundle create --for debian-12 --arch amd64 -o own.bundle && rprov bundle verify own.bundle";
+    let line = "rprov bundle create --for debian-12 --arch amd64 -o own.bundle && rprov bundle verify own.bundle \
+                && rprov bundle plan own.bundle";
     let said = maker.run_as_login("alice", line)?.ok()?;
     ensure!(
-        said.stdout.contains("docker-ce=5:29.7.2") && maker.exists("/home/alice/own.bundle"),
+        said.stdout.contains("docker-ce=5:29.7.2") && said.stdout.contains("+ docker-ce"),
         "{}",
         said.text()
     );

@@ -136,7 +136,16 @@ fn fetch(lab: &Lab, identity: Identity) -> Result<()> {
     let mut running = maker.on_terminal(&create.join(" "))?;
     running.wait_for(" % Retrieving file ", LONG)?;
     let said = running.wait(LONG)?.ok()?.stdout;
-    for what in [" % Retrieving file ", " % writing, "] {
+    rates(&said, &[" % Retrieving file ", " % writing, ", " % checking, "])?;
+    let said = maker.on_terminal(&VERIFY.join(" "))?.wait(LONG)?.ok()?.stdout;
+    rates(&said, &[" % checking, "])?;
+    let said = maker.on_terminal(&format!("rprov bundle plan {FILE}"))?.wait(LONG)?.ok()?.stdout;
+    rates(&said, &[" % checking, ", " % unpacking, "])
+}
+
+/// What is drawn on a terminal says how fast each of these goes.
+fn rates(said: &str, doing: &[&str]) -> Result<()> {
+    for what in doing {
         let rate = |line: &str| {
             let place = [what, " MB at ", " MB/s"].map(|words| line.find(words));
             place.iter().all(Option::is_some) && place.is_sorted()
