@@ -29,7 +29,8 @@ fn run_as_nobody(arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let copy = directory.path().join("rprov");
-    std::fs::copy(RPROV, &copy).unwrap();
+    // Not by this process: a test beside this one may fork while the copy is open to write, and then nobody can run it.
+    assert!(Command::new("cp").arg(RPROV).arg(&copy).status().unwrap().success());
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy).args(arguments);
     command.env_clear().env("PATH", "/usr/bin:/bin").current_dir("/").output().unwrap()
