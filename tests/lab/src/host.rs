@@ -438,12 +438,13 @@ impl Host {
         sh::run(&["rm", "-rf", "--one-file-system", &self.at(path).to_string_lossy()]).map(drop)
     }
 
-    /// Copies a file of this machine into the host.
+    /// Copies a file of this machine into the host. Not by this process: a scenario beside this one may fork while the
+    /// copy is open to write, and a program that is open to write cannot be run.
     pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
         let to = self.at(to);
         fs::create_dir_all(to.parent().unwrap_or(Path::new("/")))
             .context("making a directory in the host")?;
-        fs::copy(from, &to).map(drop).with_context(|| format!("copying {} into the host", from.display()))
+        sh::run(&["cp", "--preserve=mode", &from.to_string_lossy(), &to.to_string_lossy()]).map(drop)
     }
 
     pub fn mode(&self, path: &str) -> Result<u32> {
