@@ -4,6 +4,7 @@ use super::reader::walk;
 use super::{Entry, KEYRING, Listed, Manifest, Origin, Promised, apt, dnf, hinted, is_image, refused};
 use crate::error::{Error, OrFail, Result};
 use crate::host::Touch;
+use crate::resources::image::is_packed;
 use crate::trust::Index;
 use crate::trust::apt::{AptSource, index_at_hand};
 use crate::trust::repomd::{RpmSource, Signed, rpm_index_at_hand};
@@ -12,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
-/// The largest index that is read into memory, Debian's `main` has some 50 MB; and of all together, with the headers of
-/// rpm's packages.
+/// The largest index that is read into memory, Debian's `main` has some 50 MB; and of all together, with what they list
+/// and the headers of rpm's packages.
 const INDEX_LIMIT: u64 = 256 << 20;
 const TOTAL_LIMIT: u64 = 1 << 30;
 /// The largest keyring, and the largest repomd.xml.
@@ -64,6 +65,8 @@ fn look(
             Index::Apt(source) => kept.apt_index(file, origin, source, now)?,
             Index::Rpm(source) => kept.rpm_index(file, &manifest, origin, source, now)?,
         };
+        let listed: usize = index.promised.iter().map(Promised::takes).sum();
+        kept.takes(file, &origin.directory, listed as u64, INDEX_LIMIT)?;
         indexes.extend(index.files);
         for package in index.promised {
             promised.entry(package.path.clone()).or_default().push((origin, package));
@@ -120,22 +123,28 @@ impl Kept {
         if entry.path == KEYRING || is_index(manifest, &entry.path) {
             let small = entry.path == KEYRING || is_repomd(&entry.path);
             let limit = if small { SMALL_LIMIT } else { INDEX_LIMIT };
-            self.takes(file, entry, entry.size, limit)?;
+            self.takes(file, &entry.path, entry.size, limit)?;
             let mut kept = Vec::new();
             bytes.read_to_end(&mut kept).or_fail(|| format!("cannot read `{}`", entry.path))?;
             self.small.insert(entry.path.clone(), kept);
-        } else if entry.path.ends_with(".rpm") && !is_image(&entry.path) {
+        } else if is_image(&entry.path) {
+            let cannot = || format!("cannot read `{}`", entry.path);
+            if is_packed(bytes).or_fail(cannot)? {
+                let because = format!("`{}` is packed, and nobody says what it unpacks to", entry.path);
+                return Err(refused(file).because(because));
+            }
+        } else if entry.path.ends_with(".rpm") {
             let rpm = RpmFile::read(bytes).map_err(|error| untrusted(file, &entry.path, &error))?;
-            self.takes(file, entry, rpm.kept(), INDEX_LIMIT)?;
+            self.takes(file, &entry.path, rpm.kept(), INDEX_LIMIT)?;
             self.rpms.insert(entry.path.clone(), rpm);
         }
         Ok(())
     }
 
-    fn takes(&mut self, file: &Path, entry: &Entry, bytes: u64, limit: u64) -> Result<()> {
+    fn takes(&mut self, file: &Path, path: &str, bytes: u64, limit: u64) -> Result<()> {
         self.bytes = self.bytes.saturating_add(bytes);
         match bytes > limit || self.bytes > TOTAL_LIMIT {
-            true => Err(refused(file).because(format!("`{}` takes more memory than it may", entry.path))),
+            true => Err(refused(file).because(format!("`{path}` takes more memory than it may"))),
             false => Ok(()),
         }
     }

@@ -34,7 +34,8 @@ pub fn gather(archives: &[PathBuf], work: &Path, host: &dyn Look) -> Result<BTre
     Ok(images)
 }
 
-/// Engines before 23.0 read gzip and no zstd. The bundle is compressed as a whole.
+/// The bundle is compressed as a whole, and what is packed in it would unpack to nobody knows how much. Engines before
+/// 23.0 read no zstd.
 fn unpack(archive: &mut PathBuf, to: &Path, host: &dyn Look) -> Result<()> {
     let Some(mut bytes) = plain(archive, host)? else { return Ok(()) };
     let cannot = || format!("cannot unpack `{}` to `{}`", archive.display(), to.display());

@@ -86,6 +86,14 @@ pub struct Promised {
     rpm: Option<[String; 3]>,
 }
 
+impl Promised {
+    /// What it takes of memory, in bytes.
+    fn takes(&self) -> usize {
+        let words = self.rpm.iter().flatten().chain([&self.path, &self.sha256]);
+        size_of::<Promised>() + words.map(|word| word.len()).sum::<usize>()
+    }
+}
+
 impl Origin {
     fn listed(&self) -> Listed {
         let (suite, component) = match &self.index {

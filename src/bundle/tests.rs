@@ -190,6 +190,15 @@ fn what_is_written_is_checked_from_the_pinned_key_down() {
 }
 
 #[test]
+fn an_image_that_is_packed_is_refused() {
+    let signer = Signer::new();
+    let mut files = files(&signer);
+    files.push(("images/a.tar".into(), zstd::encode_all(&[0; 4096][..], 1).unwrap()));
+    let place = Place::new();
+    place.written(&manifest(&signer, &files), &files).is_refused(&signer, &["`images/a.tar` is packed"]);
+}
+
+#[test]
 fn one_flipped_byte_anywhere_is_refused() {
     let signer = Signer::new();
     let files = files(&signer);

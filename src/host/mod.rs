@@ -6,10 +6,12 @@ pub mod fetch;
 pub mod local;
 mod offline;
 mod plain;
+mod portion;
 mod private;
 mod trusted;
 
 pub use offline::{Offline, Place};
+pub use portion::Portioned;
 pub use private::{large_private_directory, private_directory, sweep};
 pub use trusted::trusted;
 
@@ -23,6 +25,9 @@ use std::time::Duration;
 
 /// Where apt keeps what it fetched of the sources.
 pub const APT_LISTS: &str = "/var/lib/apt/lists";
+/// apt's configuration for a state of its own: hooks of other packages would write where nothing of the host's is meant,
+/// Ubuntu's `update-success-stamp` and command-not-found.
+pub const APT_NO_HOOKS: &str = "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n";
 
 /// Where dnf keeps what it fetched of the repositories: dnf 4 and dnf 5 (dnf.conf(5), `cachedir`).
 pub const DNF_CACHES: [&str; 2] = ["/var/cache/dnf", "/var/cache/libdnf5"];

@@ -2,7 +2,7 @@
 
 mod archive;
 
-pub use archive::plain;
+pub use archive::{is_packed, plain};
 
 use super::{Change, How, Resource, WayBack};
 use crate::error::Result;

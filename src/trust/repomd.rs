@@ -2,11 +2,12 @@
 
 use super::{Pin, no_rollback, signed_bytes};
 use crate::error::{Error, Result};
-use crate::host::Look;
 use crate::host::fetch::mask;
+use crate::host::{Look, Portioned};
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 use sha2::{Digest, Sha256};
+use std::cell::Cell;
 use std::io::{BufReader, Read};
 use std::path::PathBuf;
 
@@ -16,8 +17,10 @@ const INDEX_LIMIT: u64 = 1 << 20;
 const LIST_LIMIT: u64 = 64 << 20;
 /// What a list of packages may unpack to, in bytes: RHEL 9's AppStream has some 150 MB.
 const UNPACKED_LIMIT: u64 = 1 << 30;
-/// The most packages that one may list; Fedora has some 70 000.
-const RECORDS_MOST: usize = 1_000_000;
+/// What is kept of one list, in bytes: of Fedora's 70 000 packages some 30 MB.
+const KEPT_LIMIT: usize = 96 << 20;
+/// The largest tag, text or comment of an index, in bytes: a package's description has some thousand.
+const EVENT_LIMIT: u64 = 1 << 20;
 
 /// A repository, and who has to have signed what of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +64,14 @@ pub struct RpmRecord {
     pub size: u64,
     /// In lower-case hexadecimal digits.
     pub sha256: String,
+}
+
+impl RpmRecord {
+    /// What it takes of memory, in bytes.
+    fn takes(&self) -> usize {
+        let words = [&self.name, &self.version, &self.architecture, &self.path, &self.sha256];
+        size_of::<RpmRecord>() + words.iter().map(|word| word.len()).sum::<usize>()
+    }
 }
 
 impl RpmIndex {
@@ -232,14 +243,16 @@ fn parse_index(repomd: &[u8]) -> Result<Vec<List>> {
 /// What a list of packages says of each that it has a SHA-256 of.
 fn records(packed: &[u8], path: &str) -> Result<Vec<RpmRecord>> {
     let mut found: Vec<RpmRecord> = Vec::new();
+    let mut kept = 0;
     elements(unpacked(packed, path)?, &mut |element| {
         if (element.name, element.depth) == ("package", 2) {
             // One that says nothing of itself takes no room.
-            if found.last().is_some_and(|record| record.path.is_empty() || record.sha256.is_empty()) {
-                found.pop();
+            match found.last() {
+                Some(record) if record.path.is_empty() || record.sha256.is_empty() => drop(found.pop()),
+                record => kept += record.map_or(0, RpmRecord::takes),
             }
-            if found.len() >= RECORDS_MOST {
-                return Err(Error::refused(format!("it lists more than {RECORDS_MOST} packages")));
+            if kept > KEPT_LIMIT {
+                return Err(Error::refused("a list of packages takes more memory than it may"));
             }
             found.push(RpmRecord::default());
         }
@@ -306,7 +319,8 @@ impl Element<'_> {
 
 /// Shows every element, in its order.
 fn elements(xml: impl Read, see: &mut dyn FnMut(&Element) -> Result<()>) -> Result<()> {
-    let mut reader = quick_xml::Reader::from_reader(BufReader::new(xml));
+    let left = Cell::new(EVENT_LIMIT);
+    let mut reader = quick_xml::Reader::from_reader(BufReader::new(Portioned { inner: xml, left: &left }));
     let wrong = |error: quick_xml::Error| Error::refused("an index is not understood").because(error);
     let (mut bytes, mut open, mut above) = (Vec::new(), None::<BytesStart<'static>>, 0_usize);
     let mut show = |start: &BytesStart, text: &str, depth: usize| {
@@ -315,6 +329,7 @@ fn elements(xml: impl Read, see: &mut dyn FnMut(&Element) -> Result<()>) -> Resu
     };
     loop {
         bytes.clear();
+        left.set(EVENT_LIMIT);
         let event = reader.read_event_into(&mut bytes).map_err(wrong)?;
         let text = match &event {
             Event::Text(text) => text.xml10_content().into_owned(),
@@ -420,6 +435,32 @@ mod tests {
         {
             assert!(records(wrong.as_bytes(), "primary.xml").is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_index_takes_no_more_memory_than_it_may() {
+        const LARGE: usize = EVENT_LIMIT as usize;
+        let many = |what: &str, bytes: usize| what.repeat(bytes / what.len());
+        let package = |inner: &str| {
+            format!(
+                "<package><checksum type=\"sha256\">12</checksum><location href=\"a.rpm\"/>{inner}</package>"
+            )
+        };
+        let large = many("a", 2 * LARGE);
+        for inner in [
+            format!("<name>{large}</name>"),
+            format!("<version ver=\"{large}\"/>"),
+            format!("<!-- {} -->", many("<a>", 2 * LARGE)),
+            format!("<![CDATA[{}]]>", many("<a>", 2 * LARGE)),
+        ] {
+            let error = records(format!("<metadata>{}", package(&inner)).as_bytes(), "primary.xml");
+            let error = error.expect_err("is too large").to_string();
+            assert!(error.contains("larger than it may be"), "{error}");
+        }
+        let name = package(&format!("<name>{}</name>", many("a", LARGE / 2)));
+        let text = format!("<metadata>{}</metadata>", many(&name, 2 * KEPT_LIMIT));
+        let error = records(text.as_bytes(), "primary.xml").expect_err("keeps too much").to_string();
+        assert!(error.contains("more memory than it may"), "{error}");
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The names in an archive of images, which is read as it streams by: it may be larger than memory.
 
 use crate::error::{Error, OrFail, Result};
-use crate::host::{Look, Stream};
+use crate::host::{Look, Portioned, Stream};
 use serde::Deserialize;
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::path::Path;
 
 /// The largest `manifest.json`: a thousand images have some 2 MB.
 const MANIFEST_LIMIT: u64 = 16 << 20;
+
+/// What the headers of one file may have: a name that is longer than others has some hundred bytes.
+const HEADERS_LIMIT: u64 = 1 << 20;
 
 const MADE_BY: &str = "docker save --output images.tar registry:3";
 
@@ -78,42 +82,75 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const OTHERS: [&[u8]; 2] = [b"BZh", b"\xfd7zXZ"];
 
-fn magic(file: &mut dyn Stream) -> io::Result<Vec<u8>> {
-    let mut magic = Vec::new();
-    file.take(6).read_to_end(&mut magic)?;
+/// An archive without what is packed around it.
+enum Opened {
+    Plain(Box<dyn Stream>),
+    Unpacked(Box<dyn Read>),
+}
+
+fn opened(mut file: Box<dyn Stream>) -> io::Result<Opened> {
+    let magic = magic(&mut file)?;
     file.rewind()?;
+    Ok(if magic.starts_with(GZIP) {
+        Opened::Unpacked(Box::new(flate2::read::MultiGzDecoder::new(file)))
+    } else if magic.starts_with(ZSTD) {
+        Opened::Unpacked(Box::new(zstd::Decoder::new(file)?))
+    } else if OTHERS.iter().any(|other| magic.starts_with(other)) {
+        return Err(io::Error::other("it is compressed, and not by gzip or zstd: unpack it first"));
+    } else {
+        Opened::Plain(file)
+    })
+}
+
+fn magic(bytes: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut magic = Vec::new();
+    bytes.take(6).read_to_end(&mut magic)?;
     Ok(magic)
 }
 
-/// Whatever lies between is passed over, by a leap where the file is plain.
-fn look(mut file: Box<dyn Stream>) -> io::Result<Found> {
-    let magic = magic(&mut file)?;
-    if magic.starts_with(GZIP) {
-        return passed(tar::Archive::new(flate2::read::MultiGzDecoder::new(file)).entries()?);
-    }
-    if magic.starts_with(ZSTD) {
-        return passed(tar::Archive::new(zstd::Decoder::new(file)?).entries()?);
-    }
-    if OTHERS.iter().any(|other| magic.starts_with(other)) {
-        return Err(io::Error::other("it is compressed, and not by gzip or zstd: unpack it first"));
-    }
-    passed(tar::Archive::new(file).entries_with_seek()?)
+/// Whether an archive is packed in any way, by its first bytes.
+///
+/// # Errors
+/// They cannot be read.
+pub fn is_packed(bytes: &mut dyn Read) -> io::Result<bool> {
+    let magic = magic(bytes)?;
+    Ok([GZIP, ZSTD].iter().chain(&OTHERS).any(|kind| magic.starts_with(kind)))
 }
 
-/// The bytes of an archive without zstd around them; none where there is none around them.
+/// The bytes of an archive without what is packed around it; none where there is nothing.
 pub fn plain(path: &Path, host: &dyn Look) -> Result<Option<Box<dyn Read>>> {
-    let cannot = || format!("cannot read `{}`", path.display());
-    let Some(mut file) = host.open(path)? else { return Ok(None) };
-    match magic(&mut file).or_fail(cannot)?.starts_with(ZSTD) {
-        true => Ok(Some(Box::new(zstd::Decoder::new(file).or_fail(cannot)?))),
-        false => Ok(None),
+    let Some(file) = host.open(path)? else { return Ok(None) };
+    Ok(match opened(file).or_fail(|| format!("cannot read `{}`", path.display()))? {
+        Opened::Plain(_) => None,
+        Opened::Unpacked(bytes) => Some(bytes),
+    })
+}
+
+/// Whatever lies between is passed over, by a leap where the file is plain.
+fn look(file: Box<dyn Stream>) -> io::Result<Found> {
+    let left = Cell::new(HEADERS_LIMIT);
+    match opened(file)? {
+        Opened::Plain(inner) => {
+            let mut archive = tar::Archive::new(Portioned { inner, left: &left });
+            passed(archive.entries_with_seek()?, &left, |_| Ok(()))
+        }
+        Opened::Unpacked(inner) => {
+            let mut archive = tar::Archive::new(Portioned { inner, left: &left });
+            passed(archive.entries()?, &left, |rest| io::copy(rest, &mut io::sink()).map(drop))
+        }
     }
 }
 
-fn passed<R: Read>(entries: tar::Entries<R>) -> io::Result<Found> {
+/// `left` is what may be read on the way to the next file; `skip` passes over a file.
+fn passed<R: Read>(
+    entries: tar::Entries<R>,
+    left: &Cell<u64>,
+    skip: fn(&mut dyn Read) -> io::Result<()>,
+) -> io::Result<Found> {
     let mut found = Found::Neither;
     for entry in entries {
-        let entry = entry?;
+        let mut entry = entry?;
+        left.set(u64::MAX);
         let path = entry.path()?.into_owned();
         match path.strip_prefix(".").unwrap_or(&path).to_str() {
             // The engine would take the other one.
@@ -122,12 +159,14 @@ fn passed<R: Read>(entries: tar::Entries<R>) -> io::Result<Found> {
             }
             Some("manifest.json") => {
                 let mut manifest = Vec::new();
-                entry.take(MANIFEST_LIMIT).read_to_end(&mut manifest)?;
+                (&mut entry).take(MANIFEST_LIMIT).read_to_end(&mut manifest)?;
                 found = Found::Manifest(manifest);
             }
             Some("index.json" | "oci-layout") if matches!(found, Found::Neither) => found = Found::Layout,
             _ => {}
         }
+        skip(&mut entry)?;
+        left.set(HEADERS_LIMIT);
     }
     Ok(found)
 }
@@ -171,6 +210,27 @@ mod tests {
         let error = made.unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
         assert!(error.to_string().contains(reason), "{error}");
+    }
+
+    #[test]
+    fn headers_that_would_fill_the_memory_are_refused() {
+        // A name of GNU's kind that goes on for 2 MiB.
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_size(2 * HEADERS_LIMIT);
+        header.set_cksum();
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append(&header, io::repeat(b'a').take(2 * HEADERS_LIMIT)).unwrap();
+        let large = [&tar.into_inner().unwrap()[..], &archive(&[("manifest.json", TWO)])].concat();
+        for bytes in [&large, &zstd::encode_all(&large[..], 1).unwrap()] {
+            refused(read(bytes), "larger than it may be");
+        }
+        // A layer may be as large as it is.
+        let layer = "a".repeat(4 * HEADERS_LIMIT as usize);
+        let saved = archive(&[("layer.tar", &layer), ("manifest.json", TWO), ("more", &layer)]);
+        for bytes in [&saved, &zstd::encode_all(&saved[..], 1).unwrap()] {
+            assert_eq!(read(bytes).unwrap().names().count(), 3);
+        }
     }
 
     #[test]
