@@ -5,7 +5,7 @@ use super::{Origin, Promised};
 use crate::error::{Error, OrFail, Result};
 use crate::event::Event;
 use crate::host::local::Rate;
-use crate::host::{Command, Output, STATUS_FD, Touch};
+use crate::host::{APT_NO_HOOKS, Command, Output, STATUS_FD, Touch};
 use crate::resources::apt::{Trouble, parse_simulation, trouble};
 use crate::trust::Index;
 use crate::trust::apt::{AptIndex, AptSource, Record, index_at_hand};
@@ -38,6 +38,7 @@ impl State {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).or_fail(cannot)?;
         }
         fs::write(directory.join("status"), "").or_fail(cannot)?;
+        fs::write(directory.join("no-hooks.conf"), APT_NO_HOOKS).or_fail(cannot)?;
         let mut text = String::new();
         for origin in origins {
             let key = write_key(origin, &directory.join("keys"))?;
@@ -50,13 +51,14 @@ impl State {
         Ok(State { directory: directory.to_owned(), architecture: architecture.to_owned() })
     }
 
-    /// apt-get on this state, and on nothing of the host's but its proxies.
+    /// apt-get on this state; of the host's it has the configuration, as proxies are in that, without its hooks.
     fn command(&self, arguments: &[&str]) -> Command {
         let at = |name: &str| self.directory.join(name).display().to_string();
         let front = [
             "apt-get".to_owned(),
             "-q".into(),
             "-y".into(),
+            format!("-c={}", at("no-hooks.conf")),
             format!("-oAPT::Architecture={}", self.architecture),
             format!("-oAPT::Architectures={}", self.architecture),
             format!("-oDir::State={}", at("state")),

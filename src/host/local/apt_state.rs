@@ -3,16 +3,13 @@
 use super::LocalHost;
 use super::run::captured;
 use crate::error::{OrFail, Result};
-use crate::host::{APT_LISTS, AptState, Command, Output, private_directory};
+use crate::host::{APT_LISTS, APT_NO_HOOKS, AptState, Command, Output, private_directory};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
 const REFRESH: Duration = Duration::from_secs(600);
-
-/// Hooks of other packages would write where no question may: Ubuntu's `update-success-stamp`, command-not-found.
-const NO_HOOKS: &str = "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n";
 
 /// Gone with this value.
 pub struct PrivateApt {
@@ -41,7 +38,7 @@ pub fn make(state: &AptState, host: &LocalHost) -> Result<std::result::Result<Pr
     ] {
         fs::create_dir(at(name)).or_fail(cannot)?;
     }
-    fs::write(at("no-hooks.conf"), NO_HOOKS).or_fail(cannot)?;
+    fs::write(at("no-hooks.conf"), APT_NO_HOOKS).or_fail(cannot)?;
     let refreshed = host.refreshed.borrow().as_ref().map(|kept| kept.path().to_owned());
     let refresh = state.refresh || host.offline.is_some();
     if host.offline.is_none() {
