@@ -20,7 +20,7 @@ use crate::profile::{self, Config, Engine, Flags, Gpu, Library, Settings, precon
 use crate::receipt::{self, Entry, Past};
 use crate::resources::AnyChange;
 use crate::steps::Step;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub fn plan(run: &mut Run, wanted: &Wanted, exit_code: bool) -> Result<Exit> {
@@ -149,8 +149,12 @@ fn prepare(
 
 /// The file that was named, by an option or in the environment, else the host's.
 pub fn configuration(named: &Configuration, host: &dyn Look) -> Result<Config> {
-    let environment = std::env::var_os("RPROV_CONFIG");
-    Config::load(host, named.config.as_deref(), environment.as_deref().map(Path::new))
+    Config::load(host, named.config.as_deref(), configuration_of_the_environment().as_deref())
+}
+
+/// The file that the variable `RPROV_CONFIG` names.
+pub fn configuration_of_the_environment() -> Option<PathBuf> {
+    std::env::var_os("RPROV_CONFIG").map(PathBuf::from)
 }
 
 /// What this host is, and what is wanted of it: flags over configuration over profile.

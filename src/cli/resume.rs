@@ -1,6 +1,6 @@
 //! What is left after a reboot: a unit that finishes it with a copy of this program, and goes when it has.
 
-use super::arguments::{BundleCommand, Changing, Cli, Command as Typed};
+use super::arguments::{BundleCommand, Changing, Cli, Command as Typed, Wanted};
 use super::run::Run;
 use super::{bundle, install};
 use crate::error::{Error, Exit, OrFail, Result};
@@ -10,7 +10,8 @@ use crate::receipt::{self, Entry};
 use crate::steps::drop_in::is_plain;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub const UNIT: &str = "rprov-resume.service";
 const UNIT_FILE: &str = "/etc/systemd/system/rprov-resume.service";
@@ -20,6 +21,10 @@ const DIRECTORIES: [&str; 2] = ["/usr/local/libexec", "/usr/local/libexec/rprov"
 const STATE: &str = "/var/lib/rprov/resume.json";
 /// How often it is tried: a machine that needs a third one needs a person.
 const ATTEMPTS: u32 = 2;
+/// How long one attempt waits for what may come by itself: a mirror, a lock. Right after a boot much is away.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// Between two looks, in seconds.
+const PAUSE: u64 = 15;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct State {
@@ -27,6 +32,9 @@ struct State {
     attempts: u32,
     /// Directories that were made for the copy.
     made: Vec<String>,
+    /// The configuration that the environment named then: the unit has another one.
+    #[serde(default)]
+    config: Option<PathBuf>,
 }
 
 fn state(host: &dyn Look) -> Result<Option<State>> {
@@ -62,6 +70,7 @@ pub fn arm(host: &dyn Touch) -> Result<()> {
             state.made.push(directory.to_owned());
         }
     }
+    state.config = install::configuration_of_the_environment().or(state.config);
     keep(&state, host)?;
     let program = std::fs::read("/proc/self/exe").or_fail(|| "cannot read this program".into())?;
     host.write(Path::new(PROGRAM), &program, Owner::ROOT_0755)?;
@@ -100,7 +109,8 @@ pub fn disarm(host: &dyn Touch) -> Result<()> {
 /// What the unit runs: the same command as before the reboot, asked nothing.
 ///
 /// # Errors
-/// The second attempt failed too: the unit is no longer started at boot, and shows as failed.
+/// The second attempt failed too: the unit is no longer started at boot, and shows as failed. Where only time was missing
+/// it was no attempt, and the next boot tries again.
 pub fn resume(run: &mut Run) -> Result<Exit> {
     let host = run.host(None);
     let Some(mut state) = state(&host)? else {
@@ -112,15 +122,35 @@ pub fn resume(run: &mut Run) -> Result<Exit> {
     run.tell(&Event::Note {
         text: format!("going on after the reboot, attempt {} of {ATTEMPTS}", state.attempts),
     });
-    let outcome = again(run);
-    if last && outcome.is_err() {
+    let outcome = patiently(run, state.config.as_deref());
+    match &outcome {
+        Err(error) if error.exit == Exit::TryAgain => {
+            state.attempts -= 1;
+            keep(&state, &host)?;
+        }
         // A boot after this one must not begin it again.
-        systemctl(&host, &["disable", UNIT])?;
+        Err(_) if last => systemctl(&host, &["disable", UNIT])?,
+        _ => {}
     }
     outcome
 }
 
-fn again(run: &mut Run) -> Result<Exit> {
+fn patiently(run: &mut Run, config: Option<&Path>) -> Result<Exit> {
+    let host = run.host(Some(PATIENCE));
+    loop {
+        match again(run, config) {
+            Err(error) if error.exit == Exit::TryAgain && !host.left().is_zero() => {
+                run.tell(&Event::Note { text: format!("{}: that is tried again", error.what()) });
+                for _ in 0..PAUSE {
+                    host.pause("what could not be had")?;
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn again(run: &mut Run, config: Option<&Path>) -> Result<Exit> {
     let receipts = receipt::all(Path::new("/"))?;
     let typed_then = receipts.iter().rev().filter(|past| past.verb == "install").find_map(|past| {
         match past.entries.first() {
@@ -133,13 +163,17 @@ fn again(run: &mut Run) -> Result<Exit> {
         .ok_or_else(|| Error::failed("cannot go on").because("no receipt says what was asked for"))?;
     let typed = Cli::try_parse_from(std::iter::once("rprov".to_owned()).chain(arguments))
         .or_fail(|| "cannot read what was asked for before the reboot".into())?;
+    let by_environment = |mut wanted: Wanted| {
+        wanted.configuration.config = wanted.configuration.config.or(config.map(Path::to_owned));
+        wanted
+    };
     match typed.command {
         Typed::Install { wanted, changing, end } => {
-            let changing = Changing { yes: true, ..changing };
+            let (wanted, changing) = (by_environment(wanted), Changing { yes: true, ..changing });
             install::install(run, &wanted, &changing, end)
         }
         Typed::Bundle { command: BundleCommand::Install { file, wanted, changing, end } } => {
-            let changing = Changing { yes: true, ..changing };
+            let (wanted, changing) = (by_environment(wanted), Changing { yes: true, ..changing });
             bundle::bundle(run, &BundleCommand::Install { file, wanted, changing, end })
         }
         _ => Err(Error::failed("cannot go on").because("what was asked for was no install")),

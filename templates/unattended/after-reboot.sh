@@ -9,6 +9,9 @@ while [ "$(systemctl is-active "$unit")" = activating ]; do sleep 1; done
 [ -e "/etc/systemd/system/$unit" ] || [ -e "$result" ] || exit 0
 if grep -qs '"exit":0' "$result"; then
     echo "rprov: DONE: this machine is a Docker host"
+elif grep -qs '"exit":6' "$result"; then
+    echo "rprov: DONE but for another reboot: the machine reboots now"
+    systemctl --no-block reboot
 else
     echo "rprov: FAILED after the reboot: see journalctl -u $unit, and $result"
     exit 1

@@ -5,7 +5,7 @@ use super::bundle::{
     FILE, INSTALL, Opened, VERIFY, alone, create, made, maker, pin_archive, without_network,
 };
 use super::by_hand;
-use super::common::{LONG, UNINSTALL, host, leaves_all_alone, says, succeeds};
+use super::common::{LONG, UNINSTALL, host, leaves_all_alone, says, succeeds, until};
 use super::product::QUIET;
 use crate::identity::Identity;
 use crate::keys::Key;
@@ -17,7 +17,7 @@ use crate::{Host, Output, foreign, registry, scratch, sh};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     Scenario {
@@ -156,16 +156,6 @@ fn rates(said: &str, doing: &[&str]) -> Result<()> {
 }
 
 // ---- signals
-
-/// Waits for what a command does on the way.
-fn until(what: &str, mut happens: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + LONG;
-    while !happens()? {
-        ensure!(Instant::now() < end, "never {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    Ok(())
-}
 
 /// The directories of runs that lie below /var/tmp.
 fn unpacked(host: &Host) -> Result<Vec<PathBuf>> {

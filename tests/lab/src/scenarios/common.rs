@@ -7,7 +7,7 @@ use crate::lab::Lab;
 use crate::tree::Tree;
 use crate::{Host, Output, cargo};
 use anyhow::{Result, ensure};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an install may take before something is wrong with it.
 pub const LONG: Duration = Duration::from_secs(300);
@@ -57,6 +57,16 @@ pub fn says(output: &Output, words: &[&str]) -> Result<()> {
     let said = output.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     for word in words {
         ensure!(said.contains(word), "`{}` does not say `{word}`, but:\n{}", output.argv, output.text());
+    }
+    Ok(())
+}
+
+/// Waits for what happens on the way.
+pub fn until(what: &str, mut happens: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + LONG;
+    while !happens()? {
+        ensure!(Instant::now() < end, "never {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
 }

@@ -85,7 +85,10 @@ fn cut_off(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = machine(lab, identity, &[Card::L4])?;
     host.with_rprov(&cargo::rprov_stop_at()?)?;
     host.nouveau()?;
-    host.run_within(LONG, INSTALL)?.code_is(6)?;
+    // The unit has another environment, in which nobody names a configuration.
+    host.run(&["mv", "/etc/rprov/config.toml", "/root/site.toml"])?.ok()?;
+    let install = [&["env", "RPROV_CONFIG=/root/site.toml"], INSTALL].concat();
+    host.run_within(LONG, &install)?.code_is(6)?;
     let drop_in = format!("/etc/systemd/system/{UNIT}.d/stop.conf");
     host.write(&drop_in, "[Service]\nEnvironment=RPROV_STOP_AT=9\n")?;
     host.run(&["sync"])?;
@@ -95,6 +98,7 @@ fn cut_off(lab: &Lab, identity: Identity) -> Result<()> {
     host.remove(&format!("/etc/systemd/system/{UNIT}.d"))?;
     host.reboot()?;
     resumed(&host, "attempt 2 of 2")?;
+    host.run(&["mv", "/root/site.toml", "/etc/rprov/config.toml"])?.ok()?;
     card_works(&host)
 }
 

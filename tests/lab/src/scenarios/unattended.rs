@@ -1,5 +1,6 @@
 //! Machines that nobody sits at: what `rprov render` writes brings them up by itself.
 
+use super::common::until;
 use super::gpu_driver::{card_works, machine};
 use super::product::{host, says};
 use crate::card::Card;
@@ -12,6 +13,7 @@ use crate::scenario::Scenario;
 use crate::{Host, upgrades};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::fs;
 use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
@@ -202,33 +204,69 @@ fn gpu(lab: &Lab, identity: Identity) -> Result<()> {
     let user_data = rendered(&host, "cloud-init", &["--url", URL, "--gpu", "--reboot"])?;
     seed(&host, &format!("{user_data}{CAROL}"))?;
     host.stop()?;
+    let updated = host.copy()?;
     host.power_on()?;
     host.ended(LONG)?;
 
-    let mut unlucky = host.copy()?;
-    unlucky.mirror(Variant::Refused)?;
-    unlucky.boot()?;
-    says(&status(&unlucky)?, &["status: error"])?;
-    let told = unlucky.read("/var/log/cloud-init-output.log")?;
+    let mut tampered = host.copy()?;
+    tampered.mirror(Variant::TamperedDeb)?;
+    tampered.boot()?;
+    says(&status(&tampered)?, &["status: error"])?;
+    let told = tampered.read("/var/log/cloud-init-output.log")?;
     for word in ["rprov: DONE but for a reboot", "rprov: FAILED after the reboot"] {
         ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
     }
-    ensure!(result(&unlucky)?["finished"]["exit"] == 5, "{}", result(&unlucky)?);
-    drop(unlucky);
+    ensure!(result(&tampered)?["finished"]["exit"] == 4, "{}", result(&tampered)?);
+    drop(tampered);
+    twice(updated)?;
 
-    host.boot()?;
-    says(&status(&host)?.ok()?, &["status: done"])?;
-    let told = host.read("/var/log/cloud-init-output.log")?;
-    ensure!(told.contains("rprov: DONE: this machine is a Docker host"), "{told}");
-    ensure!(result(&host)?["finished"]["exit"] == 0, "{}", result(&host)?);
-    for path in ["/etc/systemd/system/rprov-resume.service", "/usr/local/libexec/rprov/rprov"] {
-        ensure!(!host.exists(path), "{path} is left");
-    }
+    // The mirror is away for the first moments.
+    host.mirror(Variant::Refused)?;
+    host.power_on()?;
+    until("the mirror is asked in vain", || {
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(host.journal(RESUME).is_ok_and(|said| said.contains("is tried again")))
+    })?;
+    host.mirror(Variant::Good)?;
+    is_done(&host)?;
     card_works(&host)?;
     runs_a_container(&host)?;
     // Nothing is left for a boot like any other.
     host.reboot()?;
     says(&status(&host)?.ok()?, &["status: done"])
+}
+
+const RESUME: &str = "rprov-resume.service";
+
+/// A kernel that was updated needs a reboot before the driver can be built, and nouveau one after it.
+fn twice(mut host: Host) -> Result<()> {
+    let modules = format!("/lib/modules/{}", host.kernel());
+    let (modules, aside) = (host.at(&modules), host.at("/lib/modules/9.9.9-new"));
+    fs::rename(&modules, &aside).context("moving the modules aside")?;
+    host.power_on()?;
+    host.ended(LONG)?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    ensure!(told.contains("rprov: DONE but for a reboot"), "{told}");
+    fs::rename(&aside, &modules).context("moving the modules back")?;
+    host.power_on()?;
+    host.ended(LONG)?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    ensure!(told.contains("rprov: DONE but for another reboot"), "{told}");
+    host.power_on()?;
+    is_done(&host)?;
+    card_works(&host)
+}
+
+/// cloud-init, the log, the result and what is left all say so.
+fn is_done(host: &Host) -> Result<()> {
+    says(&status(host)?.ok()?, &["status: done"])?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    ensure!(told.contains("rprov: DONE: this machine is a Docker host"), "{told}");
+    ensure!(result(host)?["finished"]["exit"] == 0, "{}", result(host)?);
+    for path in ["/etc/systemd/system/rprov-resume.service", "/usr/local/libexec/rprov/rprov"] {
+        ensure!(!host.exists(path), "{path} is left");
+    }
+    Ok(())
 }
 
 fn script(lab: &Lab, identity: Identity) -> Result<()> {
