@@ -97,15 +97,20 @@ fn goes_on(lab: &Lab, identity: Identity) -> Result<()> {
     restores(&host, &fresh)
 }
 
-/// Each run is stopped one entry further than the last, until one is not stopped.
+fn samples(host: &Host) -> bool {
+    [SAMPLING, SAMPLING_DNF].contains(&host.identity())
+}
+
+/// Each run is stopped one entry further than the last, or two where it samples, until one is not stopped.
 pub(super) fn comes_to_its_end(host: &Host, install: &[&str]) -> Result<()> {
-    let mut runs = 1;
-    while stopped_at(host, install, runs)? {
-        runs += 1;
-        ensure!(runs < MANY, "no run comes to its end");
+    let step = if samples(host) { 2 } else { 1 };
+    let mut entry = 1 + of_the_commit() % step;
+    while stopped_at(host, install, entry)? {
+        entry += step;
+        ensure!(entry < MANY, "no run comes to its end");
     }
-    host.note(&format!("{runs} runs"));
-    ensure!(runs > 8, "only {runs} runs: the stops do not work");
+    host.note(&format!("at entry {entry} none is stopped any more"));
+    ensure!(entry > 8, "the last one stopped before entry {entry}: the stops do not work");
     Ok(())
 }
 
@@ -121,11 +126,7 @@ pub(super) fn goes_back_from(host: &Host, install: &[&str], fresh: &State) -> Re
     succeeds(host, install)?;
     let entries = entries(host)?;
     restores(host, fresh)?;
-    let chosen = if [SAMPLING, SAMPLING_DNF].contains(&host.identity()) {
-        sample(&entries)?
-    } else {
-        (1..=entries.len()).collect::<Vec<_>>()
-    };
+    let chosen = if samples(host) { sample(&entries)? } else { (1..=entries.len()).collect::<Vec<_>>() };
     for n in chosen {
         host.note(&format!("entry {n} of {}: {}", entries.len(), entries[n - 1]));
         ensure!(stopped_at(host, install, n)?, "the install did not stop at entry {n}");
@@ -142,14 +143,19 @@ fn sample(entries: &[String]) -> Result<Vec<usize>> {
             chosen.push(place + 1);
         }
     }
-    let commit = sh::run_in(&cache::workspace(), &["git", "rev-parse", "HEAD"]).unwrap_or_default();
-    let digits = commit.get(..4).and_then(|hex| usize::from_str_radix(hex, 16).ok()).unwrap_or_default();
+    let digits = of_the_commit();
     for place in [digits, digits / entries.len()] {
         chosen.push(place % entries.len() + 1);
     }
     chosen.sort();
     chosen.dedup();
     Ok(chosen)
+}
+
+/// A number that moves with each commit.
+pub fn of_the_commit() -> usize {
+    let commit = sh::run_in(&cache::workspace(), &["git", "rev-parse", "HEAD"]).unwrap_or_default();
+    commit.get(..4).and_then(|hex| usize::from_str_radix(hex, 16).ok()).unwrap_or_default()
 }
 
 /// Uninstall takes everything back, whatever came before.
