@@ -72,11 +72,15 @@ pub fn cloud_init(unattended: &Unattended, note: &str) -> String {
         let bytes = include_bytes!("../../templates/unattended/after-reboot.sh").to_vec();
         files.push(written(&File { path: EVERY_BOOT.into(), bytes }, "0755"));
     }
-    // 6 is an install that goes on after the reboot.
-    let run = format!("{SCRIPT} || [ $? -eq 6 ]");
-    let mut text = format!("#cloud-config\n{note}write_files:\n");
+    // 6 is an install that goes on after the reboot. All commands are one script, which ends as its last one does: what
+    // somebody puts behind this one must not hide its failure.
+    let run = format!("{SCRIPT} || [ $? -eq 6 ] || exit 1");
+    let keys =
+        if unattended.reboots { "write_files, runcmd or power_state" } else { "write_files or runcmd" };
+    let mut text =
+        format!("#cloud-config\n{note}# A second {keys} would replace this one: add to it.\nwrite_files:\n");
     files.iter().for_each(|file| text.push_str(&item(file)));
-    text.push_str(&format!("runcmd:\n  - [sh, -c, {}]\n", json!(run)));
+    text.push_str(&format!("runcmd:\n  - {}\n", json!(run)));
     if unattended.reboots {
         let needed = "grep -qs '\"exit\":6' /run/rprov/result.json";
         text.push_str(&format!(

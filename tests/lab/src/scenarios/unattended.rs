@@ -92,6 +92,15 @@ fn status(host: &Host) -> Result<Output> {
     host.run_within(LONG, &["cloud-init", "status", "--wait", "--long"])
 }
 
+/// User-data with a command behind rprov's, as somebody may add one.
+fn with_a_command_behind(user_data: &str) -> Result<String> {
+    let (ours, rest) = user_data.split_once("\nruncmd:\n").context("there is no runcmd")?;
+    let (command, rest) = rest.split_once('\n').context("runcmd is empty")?;
+    Ok(format!("{ours}\nruncmd:\n{command}\n  - touch {BEHIND}\n{rest}"))
+}
+
+const BEHIND: &str = "/run/behind-rprov";
+
 /// What cloud-init finds at the next boot.
 fn seed(host: &Host, user_data: &str) -> Result<()> {
     host.write("/var/lib/cloud/seed/nocloud/meta-data", "instance-id: lab\n")?;
@@ -161,8 +170,10 @@ fn wrong_key(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = cloud_host(lab, identity)?;
     host.write("/srv/lab/keys/lab.asc", lab.public(Key::Rogue)?)?;
     let user_data = rendered(&host, "cloud-init", &["--url", URL])?;
+    let user_data = with_a_command_behind(&user_data)?;
     let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?;
     says(&status, &["status: error"])?;
+    ensure!(!host.exists(BEHIND), "what is behind rprov's command ran, and may hide its failure");
     let told = host.read("/var/log/cloud-init-output.log")?;
     ensure!(told.contains("rprov: FAILED with exit code 4"), "{told}");
     let ended = result(&host)?;
@@ -186,8 +197,10 @@ fn late_mirror(lab: &Lab, identity: Identity) -> Result<()> {
     host.write("/etc/systemd/system/lab-mirror.service", MIRROR)?;
     host.run(&["systemctl", "enable", "lab-mirror"])?.ok()?;
     host.mirror(Variant::Refused)?;
+    let user_data = with_a_command_behind(&user_data)?;
     let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?.ok()?;
     says(&status, &["status: done"])?;
+    ensure!(host.exists(BEHIND), "what is behind rprov's command did not run");
     let told = host.read("/var/log/cloud-init-output.log")?;
     for word in ["\"exit\":5", "rprov: DONE"] {
         ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
