@@ -155,8 +155,9 @@ fn release() -> String {
 /// What whoever reads it has to know.
 fn note(is_reachable: bool) -> String {
     let mut lines = vec![format!(
-        "# Rendered by rprov {}: rprov {}",
+        "# Rendered by rprov {} for {}: rprov {}",
         env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
         super::typed().join(" ")
     )];
     if !is_reachable {

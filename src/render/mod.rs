@@ -42,12 +42,10 @@ const PROGRAM: &str = "/usr/local/bin/rprov";
 const SCRIPT: &str = "/usr/local/libexec/rprov/unattended";
 /// What cloud-init runs at every boot.
 const EVERY_BOOT: &str = "/var/lib/cloud/scripts/per-boot/rprov";
-/// How often what is away is tried, 15 seconds apart.
-const TRIES: &str = "40";
 
 /// A script for POSIX shells: fetches rprov, writes the files, and runs it until it has succeeded or must not try again.
 ///
-/// It ends with rprov's exit code.
+/// It ends with rprov's exit code, and where rprov does not run, it writes the result that rprov would have written.
 pub fn script(unattended: &Unattended, note: &str) -> String {
     let files: String = unattended.files.iter().map(written_by_shell).collect();
     pieces(unattended, note, &files)
@@ -94,6 +92,7 @@ pub fn cloud_init(unattended: &Unattended, note: &str) -> String {
 fn pieces(unattended: &Unattended, note: &str, files: &str) -> String {
     let head = include_str!("../../templates/unattended/head.sh")
         .replace("{version}", env!("CARGO_PKG_VERSION"))
+        .replace("{architecture}", std::env::consts::ARCH)
         .replace("{note}", note);
     let fetch = match &unattended.program {
         Program::At { url, sha256 } => include_str!("../../templates/unattended/fetch.sh")
@@ -104,7 +103,7 @@ fn pieces(unattended: &Unattended, note: &str, files: &str) -> String {
     let command: Vec<String> =
         std::iter::once(PROGRAM).chain(unattended.arguments.iter().map(String::as_str)).map(quoted).collect();
     let run = include_str!("../../templates/unattended/run.sh").replace("{command}", &command.join(" "));
-    format!("{head}{fetch}{files}{run}").replace("{tries}", TRIES)
+    format!("{head}{fetch}{files}{run}")
 }
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {
@@ -128,11 +127,12 @@ const END: &str = "RPROV-END-OF-FILE";
 fn written_by_shell(file: &File) -> String {
     let path = quoted(&file.path.display().to_string());
     let parent = quoted(&file.path.parent().unwrap_or(&file.path).display().to_string());
+    let or_fail = format!("|| fail 1 {}", quoted(&format!("cannot write {}", file.path.display())));
     let content = match text(&file.bytes) {
-        Some(text) => format!("cat >{path} <<'{END}'\n{text}{END}"),
-        None => format!("base64 -d >{path} <<'{END}'\n{}\n{END}", BASE64.encode(&file.bytes)),
+        Some(text) => format!("cat >{path} <<'{END}' {or_fail}\n{text}{END}"),
+        None => format!("base64 -d >{path} <<'{END}' {or_fail}\n{}\n{END}", BASE64.encode(&file.bytes)),
     };
-    format!("\nmkdir -p {parent} && umask 077\n{content}\numask 022\n")
+    format!("\nmkdir -p {parent}; umask 077\n{content}\numask 022\n")
 }
 
 /// Whole lines without anything that a shell's here-document or YAML's literal block would change.

@@ -28,6 +28,12 @@ pub const ALL: &[Scenario] = &[
         run: wrong_key,
     },
     Scenario {
+        name: "unattended-without-rprov",
+        about: "where rprov cannot be fetched, is another one or cannot be run, cloud-init and the result say so",
+        on: &[Identity::Debian12, Identity::Ubuntu2404],
+        run: without_rprov,
+    },
+    Scenario {
         name: "unattended-late-mirror",
         about: "where the mirror is down for the first two minutes, cloud-init waits and succeeds",
         on: &[Identity::Ubuntu2404],
@@ -105,8 +111,10 @@ const BEHIND: &str = "/run/behind-rprov";
 fn seed(host: &Host, user_data: &str) -> Result<()> {
     host.write("/var/lib/cloud/seed/nocloud/meta-data", "instance-id: lab\n")?;
     host.write("/var/lib/cloud/seed/nocloud/user-data", user_data)?;
-    let valid =
-        host.run(&["cloud-init", "schema", "--config-file", "/var/lib/cloud/seed/nocloud/user-data"])?;
+    let valid = host.run_within(
+        LONG,
+        &["cloud-init", "schema", "--config-file", "/var/lib/cloud/seed/nocloud/user-data"],
+    )?;
     says(&valid.ok()?, &["Valid"])?;
     host.run(&["cloud-init", "clean", "--logs"])?.ok().map(drop)
 }
@@ -183,6 +191,52 @@ fn wrong_key(lab: &Lab, identity: Identity) -> Result<()> {
         !host.exists("/etc/apt/sources.list.d/docker.sources"),
         "a source with the wrong key was written"
     );
+    Ok(())
+}
+
+/// Nobody serves anything there.
+const NOWHERE: &str = "http://127.0.0.1:9/rprov";
+
+fn without_rprov(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = cloud_host(lab, identity)?;
+    let script = rendered(&host, "script", &["--url", URL])?;
+    let soon = |text: &str| text.replace("-lt 600", "-lt 20");
+    let user_data = soon(&rendered(&host, "cloud-init", &["--url", NOWHERE])?);
+    let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?;
+    says(&status, &["status: error"])?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    for word in ["cannot be fetched yet", &format!("rprov: FAILED: {NOWHERE} cannot be fetched")] {
+        ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
+    }
+    ended_without(&host, 5, "cannot be fetched")?;
+
+    // Each finds the result of the one before.
+    let wrong = script.replace("sha256=", "sha256=0");
+    fails(&host, &wrong, 4, "its SHA-256 is another one")?;
+    ensure!(!host.exists("/usr/local/bin/rprov"), "a program of another digest was put in place");
+    let elsewhere = script.replace("\"$(uname -m)\" =", "riscv64 =");
+    fails(&host, &elsewhere, 4, "this rprov is for x86_64")?;
+    host.sh("mount -t tmpfs -o noexec lab /usr/local/bin")?.ok()?;
+    fails(&host, &script, 126, "rprov ended with exit code 126")?;
+    host.sh("rm /usr/local/bin/rprov && mount -o remount,ro /usr/local/bin")?.ok()?;
+    fails(&host, &script, 1, "cannot write beside /usr/local/bin/rprov")
+}
+
+/// A script in which rprov never runs.
+fn fails(host: &Host, script: &str, exit: i32, why: &str) -> Result<()> {
+    host.write("/root/fails.sh", script)?;
+    let said = host.run(&["sh", "/root/fails.sh"])?.code_is(exit)?;
+    says(&said, &["rprov: FAILED: ", why])?;
+    ended_without(host, exit, why)
+}
+
+/// The result is as rprov's own.
+fn ended_without(host: &Host, exit: i32, why: &str) -> Result<()> {
+    let ended = result(host)?;
+    ensure!(ended["schema"] == "rprov.result/1" && ended["verb"] == "install", "{ended}");
+    ensure!(ended["finished"]["event"] == "finished" && ended["finished"]["exit"] == exit, "{ended}");
+    ensure!(ended["error"]["event"] == "error", "{ended}");
+    ensure!(ended["error"]["what"].as_str().is_some_and(|what| what.contains(why)), "{ended}");
     Ok(())
 }
 
