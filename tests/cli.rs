@@ -154,6 +154,29 @@ fn the_script_is_one_for_every_posix_shell_and_short() {
 }
 
 #[test]
+fn shellcheck_has_nothing_to_say_of_the_script() {
+    let (_directory, config) = file("config.toml", "users = [\"o'brien\"]\n\n[daemon]\ndebug = true");
+    let config = config.display().to_string();
+    let variants: [&[&str]; 4] = [
+        &[],
+        &["--url", "https://example.com/o'brien {sha256}?a=b&c=d"],
+        &["--config", &config, "--no-smoke", "--upgrade", "--driver=580-open"],
+        &["--gpu", "--reboot", "--user", "o'brien"],
+    ];
+    for variant in variants {
+        let script = stdout(&run(&[&["render", "script"], variant].concat()));
+        let mut command = Command::new("shellcheck");
+        command.args(["--shell=sh", "-"]).stdin(std::process::Stdio::piped());
+        let Ok(mut shellcheck) = command.spawn() else {
+            eprintln!("there is no shellcheck here");
+            return;
+        };
+        std::io::Write::write_all(&mut shellcheck.stdin.take().unwrap(), script.as_bytes()).unwrap();
+        assert!(shellcheck.wait().unwrap().success(), "{variant:?}\n{script}");
+    }
+}
+
+#[test]
 fn what_cannot_be_carried_is_not_rendered() {
     let (_directory, unreadable) = file("config.toml", "users = 1\n");
     let unreadable = unreadable.display().to_string();
