@@ -90,20 +90,40 @@ pub fn cloud_init(unattended: &Unattended, note: &str) -> String {
 }
 
 fn pieces(unattended: &Unattended, note: &str, files: &str) -> String {
-    let head = include_str!("../../templates/unattended/head.sh")
-        .replace("{version}", env!("CARGO_PKG_VERSION"))
-        .replace("{architecture}", std::env::consts::ARCH)
-        .replace("{note}", note);
+    let head = filled(
+        include_str!("../../templates/unattended/head.sh"),
+        &[
+            ("{version}", env!("CARGO_PKG_VERSION")),
+            ("{architecture}", std::env::consts::ARCH),
+            ("{note}", note),
+        ],
+    );
     let fetch = match &unattended.program {
-        Program::At { url, sha256 } => include_str!("../../templates/unattended/fetch.sh")
-            .replace("{url}", &quoted(url))
-            .replace("{sha256}", sha256),
+        Program::At { url, sha256 } => filled(
+            include_str!("../../templates/unattended/fetch.sh"),
+            &[("{url}", &quoted(url)), ("{sha256}", sha256)],
+        ),
         Program::Embedded(_) => String::new(),
     };
     let command: Vec<String> =
         std::iter::once(PROGRAM).chain(unattended.arguments.iter().map(String::as_str)).map(quoted).collect();
-    let run = include_str!("../../templates/unattended/run.sh").replace("{command}", &command.join(" "));
+    let run = filled(include_str!("../../templates/unattended/run.sh"), &[("{command}", &command.join(" "))]);
     format!("{head}{fetch}{files}{run}")
+}
+
+/// A template with its names filled in, in one pass: what somebody gave may hold such names, and stays as it is.
+fn filled(template: &str, values: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    let next = |rest: &str| {
+        values.iter().filter_map(|(name, value)| Some((rest.find(name)?, name.len(), *value))).min()
+    };
+    while let Some((at, length, value)) = next(rest) {
+        text.push_str(&rest[..at]);
+        text.push_str(value);
+        rest = &rest[at + length..];
+    }
+    text + rest
 }
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {
@@ -113,7 +133,7 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A word that a shell takes as it is.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&b);
     match !word.is_empty() && word.bytes().all(plain) {
         true => word.to_owned(),
@@ -135,11 +155,15 @@ fn written_by_shell(file: &File) -> String {
     format!("\nmkdir -p {parent}; umask 077\n{content}\numask 022\n")
 }
 
+/// What ends no line and hides nothing, for a shell and for a reader of YAML.
+pub fn is_plain(c: char) -> bool {
+    !c.is_control() && !"\u{2028}\u{2029}\u{feff}".contains(c)
+}
+
 /// Whole lines without anything that a shell's here-document or YAML's literal block would change.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let plain =
-        |c: char| c == '\n' || c == '\t' || !(c.is_control() || "\u{2028}\u{2029}\u{feff}".contains(c));
+    let plain = |c: char| c == '\n' || c == '\t' || is_plain(c);
     (text.ends_with('\n') && text.chars().all(plain) && !text.contains(END)).then_some(text)
 }
 
