@@ -9,7 +9,7 @@ use crate::lab::Lab;
 use crate::mirror::Variant;
 use crate::run::Output;
 use crate::scenario::Scenario;
-use crate::{Host, upgrades};
+use crate::{Host, cargo, sh, upgrades};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::time::Duration;
@@ -32,6 +32,12 @@ pub const ALL: &[Scenario] = &[
         about: "where rprov cannot be fetched, is another one or cannot be run, cloud-init and the result say so",
         on: &[Identity::Debian12, Identity::Ubuntu2404],
         run: without_rprov,
+    },
+    Scenario {
+        name: "unattended-embedded",
+        about: "user-data that has rprov in it brings up a host to which nobody serves rprov",
+        on: &[Identity::Ubuntu2404],
+        run: embedded,
     },
     Scenario {
         name: "unattended-late-mirror",
@@ -192,6 +198,27 @@ fn wrong_key(lab: &Lab, identity: Identity) -> Result<()> {
         "a source with the wrong key was written"
     );
     Ok(())
+}
+
+fn embedded(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = cloud_host(lab, identity)?;
+    // As a release has it: with what debuggers want it is too much for cloud-init.
+    let small = lab.dir().join(format!("embedded-{}", lab.number()));
+    sh::run(&["strip", "-o", &small.to_string_lossy(), &cargo::rprov()?.to_string_lossy()])?;
+    host.copy_in(&small, "/srv/rprov")?;
+    // To a file: the log of the scenario is to be read.
+    host.sh(
+        "/srv/rprov render cloud-init --config /srv/lab/config.toml --user carol --embed >/srv/user-data",
+    )?
+    .ok()?;
+    let user_data = host.read("/srv/user-data")?;
+    host.sh("mv /srv/rprov /srv/embedded && systemctl disable lab-server")?.ok()?;
+    let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?.ok()?;
+    says(&status, &["status: done"])?;
+    host.run(&["cmp", "/usr/local/bin/rprov", "/srv/embedded"])?.ok()?;
+    ensure!(host.mode("/usr/local/bin/rprov")? & 0o7777 == 0o755, "rprov's mode is another one");
+    ensure!(result(&host)?["finished"]["exit"] == 0, "{}", result(&host)?);
+    runs_a_container(&host)
 }
 
 /// Nobody serves anything there.
