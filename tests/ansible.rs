@@ -22,6 +22,17 @@ fn text(output: &[u8]) -> String {
 }
 
 #[test]
+fn the_next_command_can_be_pasted() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = rprov(directory.path(), &["render", "ansible", "-o", "out dir"]);
+    assert!(
+        text(&output.stdout).starts_with("cd 'out dir' && ansible-playbook "),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
 fn every_option_of_install_is_one_of_the_module() {
     let help = text(&rprov(Path::new("/"), &["install", "--help"]).stdout);
     let words = help.lines().filter_map(|line| {

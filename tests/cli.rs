@@ -154,6 +154,69 @@ fn the_script_is_one_for_every_posix_shell_and_short() {
 }
 
 #[test]
+fn shellcheck_has_nothing_to_say_of_the_script() {
+    let (_directory, config) = file("config.toml", "users = [\"o'brien\"]\n\n[daemon]\ndebug = true");
+    let config = config.display().to_string();
+    let variants: [&[&str]; 4] = [
+        &[],
+        &["--url", "https://example.com/o'brien {sha256}?a=b&c=d"],
+        &["--config", &config, "--no-smoke", "--upgrade", "--driver=580-open"],
+        &["--gpu", "--reboot", "--user", "o'brien"],
+    ];
+    for variant in variants {
+        let script = stdout(&run(&[&["render", "script"], variant].concat()));
+        let mut command = Command::new("shellcheck");
+        command.args(["--shell=sh", "-"]).stdin(std::process::Stdio::piped());
+        let Ok(mut shellcheck) = command.spawn() else {
+            eprintln!("there is no shellcheck here");
+            return;
+        };
+        std::io::Write::write_all(&mut shellcheck.stdin.take().unwrap(), script.as_bytes()).unwrap();
+        assert!(shellcheck.wait().unwrap().success(), "{variant:?}\n{script}");
+    }
+}
+
+#[test]
+fn what_somebody_gave_comes_out_as_it_is() {
+    let names = "{tries} {note} {sha256} {url} {command} {options} {binary} {architecture} {version}";
+    let (_directory, config) = file("config.toml", &format!("[daemon]\ndata-root = \"/srv/{names}\"\n"));
+    let config = config.display().to_string();
+    let url = format!("https://example.com/{names}");
+    let kept = format!("data-root = \"/srv/{names}\"\n");
+    for what in ["script", "cloud-init"] {
+        let text = stdout(&run(&["render", what, "--config", &config, "--url", &url]));
+        assert!(text.contains(&kept), "{text}");
+        assert!(text.contains(&format!("url='{url}'\n")), "{text}");
+    }
+}
+
+/// In a comment each would end the line, for a shell or for a reader of YAML, and what follows would count.
+#[test]
+fn what_ends_a_line_is_not_rendered() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    for what in ["script", "cloud-init", "ansible"] {
+        for end in [&b"\n"[..], b"\r", b"\x1b", b"\xc2\x85", b"\xe2\x80\xa8"] {
+            let url = [b"https://example.com/", end, b"runcmd: [x]"].concat();
+            let whole = [b"--config=/srv/", end].concat();
+            let given: [(&str, Vec<&[u8]>); 2] =
+                [("--user", vec![b"--user", &url]), ("--config", vec![&whole])];
+            for (option, words) in given {
+                let mut command = Command::new(RPROV);
+                command
+                    .args(["render", what])
+                    .args(words.iter().map(|word| std::ffi::OsStr::from_bytes(word)));
+                let output = command.env_clear().current_dir(directory.path()).output().unwrap();
+                assert_eq!(output.status.code(), Some(2), "{what} {words:?} {}", stderr(&output));
+                assert_eq!(stdout(&output), "", "{words:?}");
+                assert!(stderr(&output).contains(option), "{}", stderr(&output));
+            }
+        }
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn what_cannot_be_carried_is_not_rendered() {
     let (_directory, unreadable) = file("config.toml", "users = 1\n");
     let unreadable = unreadable.display().to_string();

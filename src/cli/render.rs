@@ -12,6 +12,7 @@ use crate::profile::{Config, from_here};
 use crate::render::{self, File, Program, Unattended};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::time::Duration;
 use toml::{Table, Value};
 
@@ -23,6 +24,7 @@ const CONFIGURATION: &str = "/etc/rprov/config.toml";
 const LOCK: &str = "/etc/rprov/rprov.lock";
 
 pub fn render(run: &mut Run, command: &RenderCommand) -> Result<Exit> {
+    is_text(&std::env::args_os().skip(1).collect::<Vec<_>>())?;
     let host = run.host(None);
     let text = match command {
         RenderCommand::CloudInit { rendered, source, embed } => {
@@ -49,6 +51,18 @@ pub fn render(run: &mut Run, command: &RenderCommand) -> Result<Exit> {
     };
     crate::ui::answer(&text);
     Ok(Exit::Done)
+}
+
+/// What is typed becomes lines of a script, of YAML and of their comments: what ends a line there would begin another.
+fn is_text(words: &[OsString]) -> Result<()> {
+    let is = |word: &OsString| word.to_str().is_some_and(|word| word.chars().all(render::is_plain));
+    let Some(at) = words.iter().position(|word| !is(word)) else { return Ok(()) };
+    // Its own name, or the word before it.
+    let words = [at, at.saturating_sub(1)].map(|at| words[at].to_string_lossy());
+    let option = words.iter().find(|word| word.starts_with('-')).and_then(|word| word.split('=').next());
+    Err(Error::usage(format!("cannot write down `{}`", option.unwrap_or("the options").escape_debug()))
+        .because(format!("{:?} has a control character, or is not UTF-8", words[0]))
+        .hint("give it without"))
 }
 
 fn unattended(rendered: &Rendered, program: Program, host: &dyn Look) -> Result<Unattended> {
@@ -155,8 +169,9 @@ fn release() -> String {
 /// What whoever reads it has to know.
 fn note(is_reachable: bool) -> String {
     let mut lines = vec![format!(
-        "# Rendered by rprov {}: rprov {}",
+        "# Rendered by rprov {} for {}: rprov {}",
         env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
         super::typed().join(" ")
     )];
     if !is_reachable {

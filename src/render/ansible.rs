@@ -1,6 +1,6 @@
 //! Writes an install down as a collection for Ansible, with a playbook and an example of an inventory.
 
-use super::File;
+use super::{File, filled};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -39,15 +39,19 @@ pub fn ansible(playbook: &Playbook, note: &str) -> Vec<File> {
     let binary = Value::from(playbook.binary.to_string_lossy()).to_string();
     let options: String =
         playbook.options.iter().map(|(name, value)| format!("      {name}: {}\n", flow(value))).collect();
-    let mut tasks = include_str!("../../templates/ansible/install.yml")
-        .replace("{note}", note)
-        .replace("{options}", &options);
+    let mut tasks = filled(
+        include_str!("../../templates/ansible/install.yml"),
+        &[("{note}", note), ("{options}", &options)],
+    );
     if playbook.reboots {
         tasks.push_str(include_str!("../../templates/ansible/reboot.yml"));
     }
     let mut files = vec![
         own(PLAYBOOK, tasks),
-        own(INVENTORY, include_str!("../../templates/ansible/inventory.yml").replace("{binary}", &binary)),
+        own(
+            INVENTORY,
+            filled(include_str!("../../templates/ansible/inventory.yml"), &[("{binary}", &binary)]),
+        ),
     ];
     let version = env!("CARGO_PKG_VERSION");
     files.extend(

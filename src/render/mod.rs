@@ -42,12 +42,10 @@ const PROGRAM: &str = "/usr/local/bin/rprov";
 const SCRIPT: &str = "/usr/local/libexec/rprov/unattended";
 /// What cloud-init runs at every boot.
 const EVERY_BOOT: &str = "/var/lib/cloud/scripts/per-boot/rprov";
-/// How often what is away is tried, 15 seconds apart.
-const TRIES: &str = "40";
 
 /// A script for POSIX shells: fetches rprov, writes the files, and runs it until it has succeeded or must not try again.
 ///
-/// It ends with rprov's exit code.
+/// It ends with rprov's exit code, and where rprov does not run, it writes the result that rprov would have written.
 pub fn script(unattended: &Unattended, note: &str) -> String {
     let files: String = unattended.files.iter().map(written_by_shell).collect();
     pieces(unattended, note, &files)
@@ -72,11 +70,15 @@ pub fn cloud_init(unattended: &Unattended, note: &str) -> String {
         let bytes = include_bytes!("../../templates/unattended/after-reboot.sh").to_vec();
         files.push(written(&File { path: EVERY_BOOT.into(), bytes }, "0755"));
     }
-    // 6 is an install that goes on after the reboot.
-    let run = format!("{SCRIPT} || [ $? -eq 6 ]");
-    let mut text = format!("#cloud-config\n{note}write_files:\n");
+    // 6 is an install that goes on after the reboot. All commands are one script, which ends as its last one does: what
+    // somebody puts behind this one must not hide its failure.
+    let run = format!("{SCRIPT} || [ $? -eq 6 ] || exit 1");
+    let keys =
+        if unattended.reboots { "write_files, runcmd or power_state" } else { "write_files or runcmd" };
+    let mut text =
+        format!("#cloud-config\n{note}# A second {keys} would replace this one: add to it.\nwrite_files:\n");
     files.iter().for_each(|file| text.push_str(&item(file)));
-    text.push_str(&format!("runcmd:\n  - [sh, -c, {}]\n", json!(run)));
+    text.push_str(&format!("runcmd:\n  - {}\n", json!(run)));
     if unattended.reboots {
         let needed = "grep -qs '\"exit\":6' /run/rprov/result.json";
         text.push_str(&format!(
@@ -88,19 +90,40 @@ pub fn cloud_init(unattended: &Unattended, note: &str) -> String {
 }
 
 fn pieces(unattended: &Unattended, note: &str, files: &str) -> String {
-    let head = include_str!("../../templates/unattended/head.sh")
-        .replace("{version}", env!("CARGO_PKG_VERSION"))
-        .replace("{note}", note);
+    let head = filled(
+        include_str!("../../templates/unattended/head.sh"),
+        &[
+            ("{version}", env!("CARGO_PKG_VERSION")),
+            ("{architecture}", std::env::consts::ARCH),
+            ("{note}", note),
+        ],
+    );
     let fetch = match &unattended.program {
-        Program::At { url, sha256 } => include_str!("../../templates/unattended/fetch.sh")
-            .replace("{url}", &quoted(url))
-            .replace("{sha256}", sha256),
+        Program::At { url, sha256 } => filled(
+            include_str!("../../templates/unattended/fetch.sh"),
+            &[("{url}", &quoted(url)), ("{sha256}", sha256)],
+        ),
         Program::Embedded(_) => String::new(),
     };
     let command: Vec<String> =
         std::iter::once(PROGRAM).chain(unattended.arguments.iter().map(String::as_str)).map(quoted).collect();
-    let run = include_str!("../../templates/unattended/run.sh").replace("{command}", &command.join(" "));
-    format!("{head}{fetch}{files}{run}").replace("{tries}", TRIES)
+    let run = filled(include_str!("../../templates/unattended/run.sh"), &[("{command}", &command.join(" "))]);
+    format!("{head}{fetch}{files}{run}")
+}
+
+/// A template with its names filled in, in one pass: what somebody gave may hold such names, and stays as it is.
+fn filled(template: &str, values: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    let next = |rest: &str| {
+        values.iter().filter_map(|(name, value)| Some((rest.find(name)?, name.len(), *value))).min()
+    };
+    while let Some((at, length, value)) = next(rest) {
+        text.push_str(&rest[..at]);
+        text.push_str(value);
+        rest = &rest[at + length..];
+    }
+    text + rest
 }
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {
@@ -110,7 +133,7 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A word that a shell takes as it is.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&b);
     match !word.is_empty() && word.bytes().all(plain) {
         true => word.to_owned(),
@@ -124,18 +147,23 @@ const END: &str = "RPROV-END-OF-FILE";
 fn written_by_shell(file: &File) -> String {
     let path = quoted(&file.path.display().to_string());
     let parent = quoted(&file.path.parent().unwrap_or(&file.path).display().to_string());
+    let or_fail = format!("|| fail 1 {}", quoted(&format!("cannot write {}", file.path.display())));
     let content = match text(&file.bytes) {
-        Some(text) => format!("cat >{path} <<'{END}'\n{text}{END}"),
-        None => format!("base64 -d >{path} <<'{END}'\n{}\n{END}", BASE64.encode(&file.bytes)),
+        Some(text) => format!("cat >{path} <<'{END}' {or_fail}\n{text}{END}"),
+        None => format!("base64 -d >{path} <<'{END}' {or_fail}\n{}\n{END}", BASE64.encode(&file.bytes)),
     };
-    format!("\nmkdir -p {parent} && umask 077\n{content}\numask 022\n")
+    format!("\nmkdir -p {parent}; umask 077\n{content}\numask 022\n")
+}
+
+/// What ends no line and hides nothing, for a shell and for a reader of YAML.
+pub fn is_plain(c: char) -> bool {
+    !c.is_control() && !"\u{2028}\u{2029}\u{feff}".contains(c)
 }
 
 /// Whole lines without anything that a shell's here-document or YAML's literal block would change.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let plain =
-        |c: char| c == '\n' || c == '\t' || !(c.is_control() || "\u{2028}\u{2029}\u{feff}".contains(c));
+    let plain = |c: char| c == '\n' || c == '\t' || is_plain(c);
     (text.ends_with('\n') && text.chars().all(plain) && !text.contains(END)).then_some(text)
 }
 

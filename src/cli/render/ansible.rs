@@ -32,8 +32,10 @@ pub fn write(run: &Run, rendered: &Rendered, output: &Path) -> Result<()> {
     for file in &files {
         keep(&output.join(&file.path), file)?;
     }
-    let text =
-        format!("cd {} && ansible-playbook -i {INVENTORY} --check --diff {PLAYBOOK}", output.display());
+    let text = format!(
+        "cd {} && ansible-playbook -i {INVENTORY} --check --diff {PLAYBOOK}",
+        render::quoted(&output.display().to_string())
+    );
     crate::ui::answer(&text);
     Ok(())
 }

@@ -80,6 +80,8 @@ pub fn tools() -> Result<()> {
         ("nsenter", "util-linux"),
         ("rpmbuild", "rpm"),
         ("createrepo_c", "createrepo-c"),
+        // For `cargo test`, which asks it only where it is there.
+        ("shellcheck", "shellcheck"),
     ];
     let missing: Vec<&str> = NEEDED.iter().filter(|(p, _)| !has(p)).map(|(_, package)| *package).collect();
     let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";

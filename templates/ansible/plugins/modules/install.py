@@ -194,6 +194,7 @@ receipt:
 import errno
 import json
 import os
+import re
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
@@ -258,8 +259,12 @@ def run(module, words):
         # As a login of root's has it: packages make files of their own.
         told = module.run_command(words, cwd="/", umask=0o022, expand_user_and_vars=False, handle_exceptions=False)
     except OSError as error:
-        hint = ": is it built for %s?" % os.uname()[4] if error.errno == errno.ENOEXEC else ""
-        module.fail_json(msg="cannot run rprov: %s%s" % (error, hint))
+        hints = {
+            errno.ENOEXEC: ": is it built for %s?" % os.uname()[4],
+            errno.EACCES: "\nhint: is %s mounted noexec? Set `ansible_remote_tmp` to a directory where programs may run"
+            % os.path.dirname(words[0]),
+        }
+        module.fail_json(msg="cannot run rprov: %s%s" % (error, hints.get(error.errno, "")))
     return Said(*told)
 
 
@@ -271,8 +276,13 @@ def beside(files, tmp):
     if CONFIG in files:
         with open(files[CONFIG], "rb") as file:
             text = file.read()
-        for dest, src in files.items():
-            text = text.replace(dest.encode(), src.encode())
+        # A path counts where it is a whole string: it may be the front of another.
+        paths = b"|".join(re.escape(dest.encode()) for dest in files)
+        text = re.sub(
+            b"([\"'])(" + paths + b")\\1",
+            lambda found: found.group(1) + files[found.group(2).decode()].encode() + found.group(1),
+            text,
+        )
         config = os.path.join(tmp, "config.toml")
         with open(config, "wb") as file:
             file.write(text)

@@ -197,6 +197,20 @@ fn carries(lab: &Lab, identity: Identity) -> Result<()> {
     says(&said, &["cannot run rprov", "is it built for x86_64?"])?;
     untouched(&before)?;
 
+    let playbook = controller.home().join("play/install.yml");
+    let text = sh::read(&playbook)?;
+    let home = "      path: ~/bin/rprov\n      binary:";
+    sh::write(&playbook, text.replace("      binary:", home))?;
+    let said = controller.run("play", PLAY)?.code_is(2)?;
+    says(&said, &["cannot carry a file to `~/bin/rprov`"])?;
+    sh::write(&playbook, text)?;
+
+    host.sh("mount --bind /home/ops /home/ops && mount -o remount,bind,noexec /home/ops")?.ok()?;
+    let said = controller.run("play", PLAY)?.code_is(2)?;
+    says(&said, &["cannot run rprov", "/home/ops/.ansible/tmp/", "mounted noexec", "ansible_remote_tmp"])?;
+    host.sh("umount /home/ops")?.ok()?;
+    untouched(&before)?;
+
     let said = controller.run("play", &[PLAY, &["--check"]].concat())?.ok()?;
     let carried = ["/etc/rprov/config.toml", key.as_str(), "/usr/local/bin/rprov"];
     says(&said, &carried.map(|path| format!("~ {path}: carried")).each_ref().map(String::as_str))?;
@@ -207,5 +221,12 @@ fn carries(lab: &Lab, identity: Identity) -> Result<()> {
         ensure!(host.mode(path)? == mode, "{path} has the mode {:o}", host.mode(path)?);
     }
     alice_can(host)?;
+    ended(&controller.run("play", PLAY)?.ok()?, host, "changed=0")?;
+
+    host.sh("chmod 644 /etc/rprov/config.toml && chown alice /usr/local/bin/rprov")?.ok()?;
+    ended(&controller.run("play", PLAY)?.ok()?, host, "changed=1")?;
+    let told =
+        host.run(&["stat", "-c", "%U:%G %a", "/etc/rprov/config.toml", "/usr/local/bin/rprov"])?.ok()?;
+    ensure!(told.stdout == "root:root 600\nroot:root 755\n", "{}", told.stdout);
     ended(&controller.run("play", PLAY)?.ok()?, host, "changed=0")
 }

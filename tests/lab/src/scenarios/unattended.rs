@@ -10,7 +10,7 @@ use crate::lab::Lab;
 use crate::mirror::Variant;
 use crate::run::Output;
 use crate::scenario::Scenario;
-use crate::{Host, upgrades};
+use crate::{Host, cargo, sh, upgrades};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
@@ -28,6 +28,18 @@ pub const ALL: &[Scenario] = &[
         about: "where a key is not the pinned one, cloud-init tells an error, and why",
         on: &[Identity::Debian12],
         run: wrong_key,
+    },
+    Scenario {
+        name: "unattended-without-rprov",
+        about: "where rprov cannot be fetched, is another one or cannot be run, cloud-init and the result say so",
+        on: &[Identity::Debian12, Identity::Ubuntu2404],
+        run: without_rprov,
+    },
+    Scenario {
+        name: "unattended-embedded",
+        about: "user-data that has rprov in it brings up a host to which nobody serves rprov",
+        on: &[Identity::Ubuntu2404],
+        run: embedded,
     },
     Scenario {
         name: "unattended-late-mirror",
@@ -94,12 +106,23 @@ fn status(host: &Host) -> Result<Output> {
     host.run_within(LONG, &["cloud-init", "status", "--wait", "--long"])
 }
 
+/// User-data with a command behind rprov's, as somebody may add one.
+fn with_a_command_behind(user_data: &str) -> Result<String> {
+    let (ours, rest) = user_data.split_once("\nruncmd:\n").context("there is no runcmd")?;
+    let (command, rest) = rest.split_once('\n').context("runcmd is empty")?;
+    Ok(format!("{ours}\nruncmd:\n{command}\n  - touch {BEHIND}\n{rest}"))
+}
+
+const BEHIND: &str = "/run/behind-rprov";
+
 /// What cloud-init finds at the next boot.
 fn seed(host: &Host, user_data: &str) -> Result<()> {
     host.write("/var/lib/cloud/seed/nocloud/meta-data", "instance-id: lab\n")?;
     host.write("/var/lib/cloud/seed/nocloud/user-data", user_data)?;
-    let valid =
-        host.run(&["cloud-init", "schema", "--config-file", "/var/lib/cloud/seed/nocloud/user-data"])?;
+    let valid = host.run_within(
+        LONG,
+        &["cloud-init", "schema", "--config-file", "/var/lib/cloud/seed/nocloud/user-data"],
+    )?;
     says(&valid.ok()?, &["Valid"])?;
     host.run(&["cloud-init", "clean", "--logs"])?.ok().map(drop)
 }
@@ -163,8 +186,10 @@ fn wrong_key(lab: &Lab, identity: Identity) -> Result<()> {
     let mut host = cloud_host(lab, identity)?;
     host.write("/srv/lab/keys/lab.asc", lab.public(Key::Rogue)?)?;
     let user_data = rendered(&host, "cloud-init", &["--url", URL])?;
+    let user_data = with_a_command_behind(&user_data)?;
     let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?;
     says(&status, &["status: error"])?;
+    ensure!(!host.exists(BEHIND), "what is behind rprov's command ran, and may hide its failure");
     let told = host.read("/var/log/cloud-init-output.log")?;
     ensure!(told.contains("rprov: FAILED with exit code 4"), "{told}");
     let ended = result(&host)?;
@@ -174,6 +199,73 @@ fn wrong_key(lab: &Lab, identity: Identity) -> Result<()> {
         !host.exists("/etc/apt/sources.list.d/docker.sources"),
         "a source with the wrong key was written"
     );
+    Ok(())
+}
+
+fn embedded(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = cloud_host(lab, identity)?;
+    // As a release has it: with what debuggers want it is too much for cloud-init.
+    let small = lab.dir().join(format!("embedded-{}", lab.number()));
+    sh::run(&["strip", "-o", &small.to_string_lossy(), &cargo::rprov()?.to_string_lossy()])?;
+    host.copy_in(&small, "/srv/rprov")?;
+    // To a file: the log of the scenario is to be read.
+    host.sh(
+        "/srv/rprov render cloud-init --config /srv/lab/config.toml --user carol --embed >/srv/user-data",
+    )?
+    .ok()?;
+    let user_data = host.read("/srv/user-data")?;
+    host.sh("mv /srv/rprov /srv/embedded && systemctl disable lab-server")?.ok()?;
+    let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?.ok()?;
+    says(&status, &["status: done"])?;
+    host.run(&["cmp", "/usr/local/bin/rprov", "/srv/embedded"])?.ok()?;
+    ensure!(host.mode("/usr/local/bin/rprov")? & 0o7777 == 0o755, "rprov's mode is another one");
+    ensure!(result(&host)?["finished"]["exit"] == 0, "{}", result(&host)?);
+    runs_a_container(&host)
+}
+
+/// Nobody serves anything there.
+const NOWHERE: &str = "http://127.0.0.1:9/rprov";
+
+fn without_rprov(lab: &Lab, identity: Identity) -> Result<()> {
+    let mut host = cloud_host(lab, identity)?;
+    let script = rendered(&host, "script", &["--url", URL])?;
+    let soon = |text: &str| text.replace("-lt 600", "-lt 20");
+    let user_data = soon(&rendered(&host, "cloud-init", &["--url", NOWHERE])?);
+    let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?;
+    says(&status, &["status: error"])?;
+    let told = host.read("/var/log/cloud-init-output.log")?;
+    for word in ["cannot be fetched yet", &format!("rprov: FAILED: {NOWHERE} cannot be fetched")] {
+        ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
+    }
+    ended_without(&host, 5, "cannot be fetched")?;
+
+    // Each finds the result of the one before.
+    let wrong = script.replace("sha256=", "sha256=0");
+    fails(&host, &wrong, 4, "its SHA-256 is another one")?;
+    ensure!(!host.exists("/usr/local/bin/rprov"), "a program of another digest was put in place");
+    let elsewhere = script.replace("\"$(uname -m)\" =", "riscv64 =");
+    fails(&host, &elsewhere, 4, "this rprov is for x86_64")?;
+    host.sh("mount -t tmpfs -o noexec lab /usr/local/bin")?.ok()?;
+    fails(&host, &script, 126, "rprov ended with exit code 126")?;
+    host.sh("rm /usr/local/bin/rprov && mount -o remount,ro /usr/local/bin")?.ok()?;
+    fails(&host, &script, 1, "cannot write beside /usr/local/bin/rprov")
+}
+
+/// A script in which rprov never runs.
+fn fails(host: &Host, script: &str, exit: i32, why: &str) -> Result<()> {
+    host.write("/root/fails.sh", script)?;
+    let said = host.run(&["sh", "/root/fails.sh"])?.code_is(exit)?;
+    says(&said, &["rprov: FAILED: ", why])?;
+    ended_without(host, exit, why)
+}
+
+/// The result is as rprov's own.
+fn ended_without(host: &Host, exit: i32, why: &str) -> Result<()> {
+    let ended = result(host)?;
+    ensure!(ended["schema"] == "rprov.result/1" && ended["verb"] == "install", "{ended}");
+    ensure!(ended["finished"]["event"] == "finished" && ended["finished"]["exit"] == exit, "{ended}");
+    ensure!(ended["error"]["event"] == "error", "{ended}");
+    ensure!(ended["error"]["what"].as_str().is_some_and(|what| what.contains(why)), "{ended}");
     Ok(())
 }
 
@@ -188,8 +280,10 @@ fn late_mirror(lab: &Lab, identity: Identity) -> Result<()> {
     host.write("/etc/systemd/system/lab-mirror.service", MIRROR)?;
     host.run(&["systemctl", "enable", "lab-mirror"])?.ok()?;
     host.mirror(Variant::Refused)?;
+    let user_data = with_a_command_behind(&user_data)?;
     let status = first_boot(&mut host, &format!("{user_data}{CAROL}"))?.ok()?;
     says(&status, &["status: done"])?;
+    ensure!(host.exists(BEHIND), "what is behind rprov's command did not run");
     let told = host.read("/var/log/cloud-init-output.log")?;
     for word in ["\"exit\":5", "rprov: DONE"] {
         ensure!(told.contains(word), "cloud-init's log does not say `{word}`:\n{told}");
