@@ -9,6 +9,7 @@ use rprov::profile::{Library, choose};
 use serde_json::Value;
 use snapbox::Data;
 use snapbox::data::DataFormat;
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -16,12 +17,12 @@ use std::process::{Command, Output};
 const RPROV: &str = env!("CARGO_BIN_EXE_rprov");
 
 /// Runs it with an empty environment, so that no proxy, configuration or colour of the caller counts.
-fn run(arguments: &[&str]) -> Output {
+fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Output {
     Command::new(RPROV).args(arguments).env_clear().output().unwrap()
 }
 
 /// Runs it as nobody, whoever runs the tests: it may look and must be refused whatever changes something.
-fn run_as_nobody(arguments: &[&str]) -> Output {
+fn run_as_nobody<S: AsRef<OsStr>>(arguments: &[S]) -> Output {
     if !rustix::process::geteuid().is_root() {
         return run(arguments);
     }
@@ -203,9 +204,7 @@ fn what_ends_a_line_is_not_rendered() {
                 [("--user", vec![b"--user", &url]), ("--config", vec![&whole])];
             for (option, words) in given {
                 let mut command = Command::new(RPROV);
-                command
-                    .args(["render", what])
-                    .args(words.iter().map(|word| std::ffi::OsStr::from_bytes(word)));
+                command.args(["render", what]).args(words.iter().map(|word| OsStr::from_bytes(word)));
                 let output = command.env_clear().current_dir(directory.path()).output().unwrap();
                 assert_eq!(output.status.code(), Some(2), "{what} {words:?} {}", stderr(&output));
                 assert_eq!(stdout(&output), "", "{words:?}");
@@ -459,6 +458,18 @@ fn a_host_without_an_engine_cannot_be_locked() {
             assert_eq!(output.status.code(), Some(1));
             is_snapshot("lock-without-an-engine", &["lock"], &output, &[]);
         }
+    }
+}
+
+#[test]
+fn a_name_in_another_encoding_is_no_crash() {
+    let name: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"caf\xe9.bundle");
+    for words in [["bundle", "verify"], ["bundle", "install"], ["install", "--config"], ["plan", "--config"]]
+    {
+        let output = run_as_nobody(&[words.map(OsStr::new).as_slice(), &[name]].concat());
+        let said = stderr(&output);
+        assert!([2, 4].contains(&output.status.code().unwrap()), "{words:?}: {said}");
+        assert!(said.contains("error: "), "{words:?}: {said}");
     }
 }
 

@@ -91,9 +91,12 @@ fn show_facts(run: &mut Run) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The arguments of this run, passwords masked.
+/// The arguments of this run as they can be shown, passwords masked.
 fn typed() -> Vec<String> {
-    std::env::args().skip(1).map(|argument| crate::host::fetch::mask(&argument)).collect()
+    std::env::args_os()
+        .skip(1)
+        .map(|argument| crate::host::fetch::mask(&argument.to_string_lossy()))
+        .collect()
 }
 
 /// Every command that changes something is root's, on a host that systemd runs.
