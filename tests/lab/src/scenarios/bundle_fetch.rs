@@ -305,7 +305,8 @@ fn images(lab: &Lab, identity: Identity) -> Result<()> {
     let words =
         ["cannot use `/root/oci.tar`", "an OCI layout without", "skopeo copy oci-archive:/root/oci.tar"];
     leaves_all_alone(&maker, &with(&["oci.tar"]), 2, &words)?;
-    let words = ["two archives hold the image `registry:lab`"];
+    // Which of them the engine saves first is its own affair.
+    let words = ["two archives hold the image `", "leave one of them out"];
     leaves_all_alone(&maker, &with(&["two.tar", "two.tar.zst"]), 2, &words)?;
     // Compressed as no old engine reads it.
     let bundle = made(&maker, identity, &["--image", "two.tar.zst"])?;
