@@ -13,7 +13,7 @@ pub struct Terminal {
     verbose: bool,
     /// The step in hand, on a terminal.
     spinner: RefCell<Option<ProgressBar>>,
-    /// It is of no step: it ends with what it shows.
+    /// It is of no step: it ends with what it shows, or with what is said next.
     between: Cell<bool>,
     waiting: RefCell<String>,
 }
@@ -32,6 +32,9 @@ impl Terminal {
     }
 
     pub fn draw(&self, event: &Event) {
+        if !matches!(event, Event::Progress { .. }) && self.between.take() {
+            self.over(true);
+        }
         match event {
             Event::Started { version, host, .. } => self.say(&format!("rprov {version} on {host}")),
             Event::Plan { steps } => self.say(&plan(steps, self.color)),
