@@ -253,11 +253,11 @@ pub fn first_error(journal: &str) -> Option<&str> {
             "failed with result",
             "scheduled restart job",
             "deactivated successfully",
-            "consumed ",
+            ": consumed ",
             "start request repeated",
         ];
         begins.iter().any(|word| line.starts_with(word))
-            || (line.contains(".service: ") && says.iter().any(|word| line.contains(word)))
+            || says.iter().any(|word| line.contains(word))
             || (line.starts_with("failed to start ") && line.contains(".service"))
     };
     let lines: Vec<(&str, String)> =
@@ -283,7 +283,7 @@ mod tests {
         let journal = "Starting up\n\
             unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid character\n\
             docker.service: Main process exited, code=exited, status=1/FAILURE\n\
-            docker.service: Start request repeated too quickly.";
+            Start request repeated too quickly.";
         assert_eq!(
             first_error(journal),
             Some(
