@@ -1,8 +1,10 @@
 //! Checks a bundle from the pinned keys down: each index and each package by whoever signs it, and nothing else is in it.
 
 use super::reader::walk;
-use super::{Entry, KEYRING, Listed, Manifest, Origin, Promised, apt, dnf, hinted, is_image, refused};
-use crate::error::{Error, OrFail, Result};
+use super::{
+    Entry, KEYRING, Listed, Manifest, Origin, Promised, apt, damaged, dnf, hinted, is_image, refused,
+};
+use crate::error::{Error, Result};
 use crate::host::Touch;
 use crate::resources::image::is_packed;
 use crate::trust::Index;
@@ -125,11 +127,10 @@ impl Kept {
             let limit = if small { SMALL_LIMIT } else { INDEX_LIMIT };
             self.takes(file, &entry.path, entry.size, limit)?;
             let mut kept = Vec::new();
-            bytes.read_to_end(&mut kept).or_fail(|| format!("cannot read `{}`", entry.path))?;
+            bytes.read_to_end(&mut kept).map_err(|error| damaged(file, &error))?;
             self.small.insert(entry.path.clone(), kept);
         } else if is_image(&entry.path) {
-            let cannot = || format!("cannot read `{}`", entry.path);
-            if is_packed(bytes).or_fail(cannot)? {
+            if is_packed(bytes).map_err(|error| damaged(file, &error))? {
                 let because = format!("`{}` is packed, and nobody says what it unpacks to", entry.path);
                 return Err(refused(file).because(because));
             }

@@ -140,6 +140,11 @@ fn refused(file: &Path) -> Error {
     Error::refused(format!("cannot use the bundle `{}`", file.display()))
 }
 
+/// What cannot be read out of its frame is no fault of this machine's.
+fn damaged(file: &Path, error: &std::io::Error) -> Error {
+    refused(file).because(format!("it cannot be unpacked: {error}"))
+}
+
 fn hinted<T>(result: Result<T>) -> Result<T> {
     result.map_err(|error| {
         error.or_hint(

@@ -2,7 +2,7 @@
 
 use super::far::Far;
 use super::writer::{SEAL, seal};
-use super::{Entry, FORMAT, MANIFEST, Manifest, hinted, is_plain, refused};
+use super::{Entry, FORMAT, MANIFEST, Manifest, damaged, hinted, is_plain, refused};
 use crate::error::{Error, OrFail, Result};
 use crate::host::{Look, Stream, Touch};
 use data_encoding::HEXLOWER;
@@ -52,7 +52,7 @@ fn walk_until(
     host: &dyn Touch,
     visit: &mut dyn FnMut(&Manifest, &Entry, &mut dyn Read) -> Result<bool>,
 ) -> Result<Manifest> {
-    let damaged = |error: io::Error| refused(file).because(format!("it cannot be unpacked: {error}"));
+    let damaged = |error: io::Error| damaged(file, &error);
     let (frame, digest) = opened(file, host)?;
     let mut decoder = zstd::Decoder::new(Hashing::new(frame)).map_err(damaged)?.single_frame();
     decoder.window_log_max(WINDOW).map_err(damaged)?;
